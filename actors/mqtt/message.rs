@@ -1,0 +1,22 @@
+//! The Application Message: what a publisher sends and a subscriber receives.
+
+use bytes::Bytes;
+
+use crate::{Properties, QoS, TopicName};
+
+/// An Application Message with the properties that travel with it (MQTT 5.0 section 3.3.2.3), free of all
+/// that belongs to one Network Connection: no Packet Identifier, no DUP, no Topic Alias, no Subscription
+/// Identifier. Cloning is cheap: all parts are shared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Where the message was published.
+    pub topic_name: TopicName,
+    /// The Quality of Service that the publisher chose.
+    pub qos: QoS,
+    /// The RETAIN flag as the publisher set it.
+    pub retain: bool,
+    /// The properties to hand on; empty for a 3.1.1 publisher.
+    pub properties: Properties,
+    /// The payload, which nobody here looks into.
+    pub payload: Bytes,
+}
