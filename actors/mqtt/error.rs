@@ -76,7 +76,9 @@ impl std::fmt::Display for EncodeError {
         match self {
             EncodeError::FieldTooLong(field) => write!(formatter, "{field} is longer than 65,535 bytes"),
             EncodeError::PacketTooLong => formatter.write_str("packet is longer than 256 MiB"),
-            EncodeError::NotInThisVersion(packet) => write!(formatter, "{packet} does not exist in this version"),
+            EncodeError::NotInThisVersion(packet) => {
+                write!(formatter, "{packet} does not exist in this version")
+            }
         }
     }
 }

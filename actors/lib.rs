@@ -1,0 +1,1 @@
+//! The rooms of mqtt-proxy: its actors and what they keep.

@@ -1,0 +1,1 @@
+//! Bytes to Control Packets and back.

@@ -1,0 +1,1 @@
+//! Retained messages: the last one of each topic.

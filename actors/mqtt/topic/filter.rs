@@ -1,0 +1,85 @@
+//! Topic Filters: what a subscription asks for.
+
+use bytestring::ByteString;
+
+use super::name::TopicError;
+
+/// A Topic Filter: 1 to 65,535 bytes of UTF-8, `#` alone in the last level `[MQTT-4.7.1-1]`, `+` alone in its
+/// level `[MQTT-4.7.1-2]`. A filter that starts with `$share/` has a share name without wildcards and a filter
+/// behind it `[MQTT-4.8.2-1]`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TopicFilter(ByteString);
+
+impl TopicFilter {
+    /// Checks a string and makes it a Topic Filter.
+    pub fn new(filter: impl Into<ByteString>) -> Result<TopicFilter, TopicError> {
+        let filter = filter.into();
+        check(&filter)?;
+        if let Some(shared) = filter.strip_prefix("$share/") {
+            let (share_name, rest) = shared
+                .split_once('/')
+                .ok_or(TopicError("a shared subscription needs a filter behind its name"))?;
+            if share_name.is_empty() || share_name.contains(['+', '#']) {
+                return Err(TopicError("a share name must not be empty and must not have wildcards"));
+            }
+            if rest.is_empty() {
+                return Err(TopicError("a shared subscription needs a filter behind its name"));
+            }
+        }
+        Ok(TopicFilter(filter))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The text as shared bytes.
+    pub fn as_byte_string(&self) -> &ByteString {
+        &self.0
+    }
+
+    /// Share name and filter of a shared subscription; `None` for any other filter.
+    pub fn shared(&self) -> Option<(&str, &str)> {
+        self.0.strip_prefix("$share/")?.split_once('/')
+    }
+
+    /// Whether the filter has a wildcard.
+    pub fn has_wildcard(&self) -> bool {
+        self.0.contains(['+', '#'])
+    }
+}
+
+fn check(filter: &str) -> Result<(), TopicError> {
+    if filter.is_empty() {
+        return Err(TopicError("must not be empty"));
+    }
+    if filter.len() > usize::from(u16::MAX) {
+        return Err(TopicError("must not be longer than 65,535 bytes"));
+    }
+    if filter.as_bytes().contains(&0) {
+        return Err(TopicError("must not have U+0000"));
+    }
+    let mut levels = filter.split('/').peekable();
+    while let Some(level) = levels.next() {
+        if level.contains('#') && (level.len() > 1 || levels.peek().is_some()) {
+            return Err(TopicError("# must stand alone in the last level"));
+        }
+        if level.contains('+') && level.len() > 1 {
+            return Err(TopicError("+ must stand alone in its level"));
+        }
+    }
+    Ok(())
+}
+
+impl std::fmt::Display for TopicFilter {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::fmt::Debug for TopicFilter {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "TopicFilter({:?})", &*self.0)
+    }
+}

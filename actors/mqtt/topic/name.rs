@@ -1,0 +1,68 @@
+//! Topic Names: where a message is published.
+
+use bytestring::ByteString;
+
+/// Why a string is not a Topic Name or a Topic Filter; the text completes "topic name: ...".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TopicError(pub &'static str);
+
+impl std::fmt::Display for TopicError {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(self.0)
+    }
+}
+
+impl std::error::Error for TopicError {}
+
+/// A Topic Name: 1 to 65,535 bytes of UTF-8 `[MQTT-4.7.3-1]` without wildcards `[MQTT-3.3.2-2]` and without
+/// U+0000 `[MQTT-4.7.3-2]`. Case and every `/` count. Cloning shares the text.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TopicName(ByteString);
+
+impl TopicName {
+    /// Checks a string and makes it a Topic Name.
+    pub fn new(name: impl Into<ByteString>) -> Result<TopicName, TopicError> {
+        let name = name.into();
+        if name.is_empty() {
+            return Err(TopicError("must not be empty"));
+        }
+        if name.len() > usize::from(u16::MAX) {
+            return Err(TopicError("must not be longer than 65,535 bytes"));
+        }
+        for byte in name.as_bytes() {
+            match byte {
+                0 => return Err(TopicError("must not have U+0000")),
+                b'+' | b'#' => return Err(TopicError("must not have wildcards")),
+                _ => {}
+            }
+        }
+        Ok(TopicName(name))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The text as shared bytes.
+    pub fn as_byte_string(&self) -> &ByteString {
+        &self.0
+    }
+
+    /// Whether the name starts with `$` and so is not matched by a leading wildcard `[MQTT-4.7.2-1]`.
+    pub fn is_dollar(&self) -> bool {
+        self.0.as_bytes().first() == Some(&b'$')
+    }
+}
+
+impl std::fmt::Display for TopicName {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::fmt::Debug for TopicName {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "TopicName({:?})", &*self.0)
+    }
+}

@@ -1,0 +1,2 @@
+//! The command `mqtt-proxy`.
+fn main() {}
