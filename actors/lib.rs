@@ -1,1 +1,13 @@
-//! The rooms of mqtt-proxy: its actors and what they keep.
+//! The rooms of mqtt-proxy: its actors and what they keep. They know the protocol from `mqtt` and nothing
+//! of listeners, HTTP or the command line, which plug in from above through [`connection`] and [`messages`].
+
+pub mod broker;
+pub mod config_store;
+pub mod limits;
+pub mod messages;
+pub mod metrics;
+pub mod origin;
+
+pub use broker::{Broker, BrokerChanges, BrokerId, FieldError};
+pub use metrics::Metrics;
+pub use origin::Origin;

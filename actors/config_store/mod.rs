@@ -1,0 +1,1 @@
+//! The actor that owns the definitions of the upstream brokers.

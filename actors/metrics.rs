@@ -1,0 +1,180 @@
+//! Named counters, gauges and histograms, made once at start and passed to whoever counts.
+
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+/// All metrics of the proxy. The first five names are those that users of 1:N multiplexers know.
+pub struct Metrics {
+    registry: Registry,
+    /// `mqtt_messages_received_total`: PUBLISH packets accepted from devices.
+    pub messages_received: IntCounter,
+    /// `mqtt_messages_forwarded_total{broker}`: sent at QoS 0, or acknowledged at QoS 1 and 2.
+    pub messages_forwarded: IntCounterVec,
+    /// `mqtt_message_latency_seconds`: from the read off the device's socket to the write to a broker's.
+    pub message_latency: Histogram,
+    /// `mqtt_active_connections{listener}`.
+    pub active_connections: IntGaugeVec,
+    /// `mqtt_broker_connection_status{broker}`: 1 while connected, else 0.
+    pub broker_connection_status: IntGaugeVec,
+    /// `mqtt_broker_messages_received_total{broker}`: PUBLISH packets that came from an upstream broker.
+    pub broker_messages_received: IntCounterVec,
+    /// `mqtt_messages_dropped_total{broker,reason}`: messages that an upstream broker will not get.
+    pub messages_dropped: IntCounterVec,
+    /// `mqtt_broker_lag_messages{broker}`: offsets from the end of the log to the broker's cursor.
+    pub broker_lag: IntGaugeVec,
+    /// `mqtt_broker_in_flight_messages{broker}`: sent at QoS 1 or 2 and not yet acknowledged.
+    pub broker_in_flight: IntGaugeVec,
+    /// `mqtt_broker_reconnects_total{broker}`: connections after the first one.
+    pub broker_reconnects: IntCounterVec,
+    /// `mqtt_broker_failures_total{broker,cause}`: failed attempts, lost connections and restarts.
+    pub broker_failures: IntCounterVec,
+    /// `mqtt_connections_total{listener}`: connections accepted since the start.
+    pub connections: IntCounterVec,
+    /// `mqtt_connections_refused_total{reason}`: connections that never became a session.
+    pub connections_refused: IntCounterVec,
+    /// `mqtt_messages_delivered_total`: PUBLISH packets sent to local subscribers.
+    pub messages_delivered: IntCounter,
+    /// `mqtt_deliveries_dropped_total{reason}`: messages that a local subscriber will not get.
+    pub deliveries_dropped: IntCounterVec,
+    /// `mqtt_sessions`: sessions with or without a connection.
+    pub sessions: IntGauge,
+    /// `mqtt_subscriptions`: subscriptions of all sessions.
+    pub subscriptions: IntGauge,
+    /// `mqtt_retained_messages`.
+    pub retained_messages: IntGauge,
+    /// `mqtt_log_head_bytes`: the log's part in memory.
+    pub log_head_bytes: IntGauge,
+    /// `mqtt_log_next_offset`: the offset that the next message gets.
+    pub log_next_offset: IntGauge,
+}
+
+/// Upper bounds of the latency histogram in seconds: 50 us to 10 s.
+const LATENCY_BUCKETS: &[f64] = &[
+    0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0,
+    10.0,
+];
+
+impl Metrics {
+    /// Registers every metric.
+    ///
+    /// # Errors
+    /// Where two metrics share a name, which a test excludes.
+    pub fn new() -> Result<Metrics, prometheus::Error> {
+        let registry = Registry::new();
+        let maker = Maker(&registry);
+        Ok(Metrics {
+            messages_received: maker
+                .counter("mqtt_messages_received_total", "messages received from devices")?,
+            messages_forwarded: maker.counters(
+                "mqtt_messages_forwarded_total",
+                "messages sent to a broker at QoS 0 or acknowledged by it at QoS 1 and 2",
+                &["broker"],
+            )?,
+            message_latency: maker.latency(
+                "mqtt_message_latency_seconds",
+                "from the read off the device's socket to the write to a broker's, sampled",
+            )?,
+            active_connections: maker.gauges(
+                "mqtt_active_connections",
+                "open client connections",
+                &["listener"],
+            )?,
+            broker_connection_status: maker.gauges(
+                "mqtt_broker_connection_status",
+                "1 while connected to the broker, else 0",
+                &["broker"],
+            )?,
+            broker_messages_received: maker.counters(
+                "mqtt_broker_messages_received_total",
+                "messages received from a broker",
+                &["broker"],
+            )?,
+            messages_dropped: maker.counters(
+                "mqtt_messages_dropped_total",
+                "messages that a broker will not get",
+                &["broker", "reason"],
+            )?,
+            broker_lag: maker.gauges(
+                "mqtt_broker_lag_messages",
+                "messages between the end of the log and what the broker has acknowledged",
+                &["broker"],
+            )?,
+            broker_in_flight: maker.gauges(
+                "mqtt_broker_in_flight_messages",
+                "messages sent to the broker at QoS 1 or 2 and not yet acknowledged",
+                &["broker"],
+            )?,
+            broker_reconnects: maker.counters(
+                "mqtt_broker_reconnects_total",
+                "connections to a broker after the first one",
+                &["broker"],
+            )?,
+            broker_failures: maker.counters(
+                "mqtt_broker_failures_total",
+                "failed attempts, lost connections and restarts by cause",
+                &["broker", "cause"],
+            )?,
+            connections: maker.counters("mqtt_connections_total", "connections accepted", &["listener"])?,
+            connections_refused: maker.counters(
+                "mqtt_connections_refused_total",
+                "connections that never became a session",
+                &["reason"],
+            )?,
+            messages_delivered: maker
+                .counter("mqtt_messages_delivered_total", "messages sent to local subscribers")?,
+            deliveries_dropped: maker.counters(
+                "mqtt_deliveries_dropped_total",
+                "messages that a local subscriber will not get",
+                &["reason"],
+            )?,
+            sessions: maker.gauge("mqtt_sessions", "sessions with or without a connection")?,
+            subscriptions: maker.gauge("mqtt_subscriptions", "subscriptions of all sessions")?,
+            retained_messages: maker.gauge("mqtt_retained_messages", "retained messages")?,
+            log_head_bytes: maker.gauge("mqtt_log_head_bytes", "bytes of the log in memory")?,
+            log_next_offset: maker.gauge("mqtt_log_next_offset", "offset that the next message gets")?,
+            registry,
+        })
+    }
+
+    /// Everything in the Prometheus text format.
+    ///
+    /// # Errors
+    /// Where the format cannot express a metric.
+    pub fn encode(&self) -> Result<String, prometheus::Error> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
+
+/// Makes and registers metrics.
+struct Maker<'a>(&'a Registry);
+
+impl Maker<'_> {
+    fn register<C: prometheus::core::Collector + Clone + 'static>(
+        &self,
+        metric: C,
+    ) -> Result<C, prometheus::Error> {
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+        self.register(IntCounter::new(name, help)?)
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+        self.register(IntCounterVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+        self.register(IntGauge::new(name, help)?)
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+        self.register(IntGaugeVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn latency(&self, name: &str, help: &str) -> Result<Histogram, prometheus::Error> {
+        self.register(Histogram::with_opts(HistogramOpts::new(name, help).buckets(LATENCY_BUCKETS.to_vec()))?)
+    }
+}
