@@ -1,5 +1,7 @@
 //! What is sent in one run.
 
+use std::time::Duration;
+
 use crate::histogram::Histogram;
 use crate::ledger::Tally;
 use crate::options::Options;
@@ -23,6 +25,8 @@ pub struct Load {
     /// How many messages may be unacknowledged at QoS 1 and 2.
     pub window: u16,
     pub pace: Pace,
+    /// What publisher and upstreams wait between reads, so that each takes much.
+    pub pause: Duration,
 }
 
 impl Load {
@@ -35,6 +39,7 @@ impl Load {
             topics: options.topics,
             window: options.window,
             pace: Pace::Flood,
+            pause: Duration::from_micros(options.pause_micros),
         }
     }
 }

@@ -47,7 +47,6 @@ fn configuration(options: &Options, qos: u8, port: u16, upstreams: &[u16]) -> St
          log_dest none\n\
          connection_messages false\n\
          sys_interval 0\n\
-         set_tcp_nodelay true\n\
          max_inflight_messages {}\n\
          max_queued_messages 0\n",
         options.window,

@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::ledger::Ledger;
@@ -23,6 +24,7 @@ pub struct NullUpstream {
 struct Shared {
     ledger: Mutex<Ledger>,
     connects: AtomicU64,
+    pause_micros: AtomicU64,
     stopping: AtomicBool,
     clock: Clock,
 }
@@ -42,6 +44,7 @@ impl NullUpstream {
         let shared = Arc::new(Shared {
             ledger: Mutex::new(Ledger::new()),
             connects: AtomicU64::new(0),
+            pause_micros: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             clock,
         });
@@ -61,6 +64,12 @@ impl NullUpstream {
 
     pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.shared.ledger()
+    }
+
+    /// From now on waits this long after a read. A reader that sleeps in `read` is woken by every small write, and the
+    /// kernel charges that to the writer: on one machine the broker would pay for what another machine does in life.
+    pub fn pause_between_reads(&self, pause: Duration) {
+        self.shared.pause_micros.store(pause.as_micros() as u64, Ordering::Relaxed);
     }
 }
 
@@ -115,6 +124,10 @@ fn serve(mut stream: TcpStream, shared: &Shared) -> Result<(), String> {
             return Ok(());
         }
         replies.clear();
+        let pause = shared.pause_micros.load(Ordering::Relaxed);
+        if pause > 0 && count < READ_BUFFER_BYTES / 4 {
+            thread::sleep(Duration::from_micros(pause));
+        }
     }
 }
 

@@ -102,6 +102,7 @@ impl Publisher {
             }
             // Half a window at a time keeps both the writes and the broker's acknowledgements in batches.
             while done < load.messages && (sent == load.messages || sent - done > window / 2) {
+                thread::sleep(load.pause);
                 let acknowledged = self.acknowledgements.read()?;
                 done += acknowledged.done;
                 published.refused += acknowledged.refused;

@@ -86,6 +86,7 @@ impl Rig {
         let with_latency = matches!(load.pace, Pace::Singly(_));
         for upstream in &self.upstreams {
             upstream.ledger().begin(self.run, load.messages, with_latency);
+            upstream.pause_between_reads(load.pause);
         }
         let connects = self.connects();
         let cpu_before = self.broker.cpu_nanos()?;
