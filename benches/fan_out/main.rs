@@ -73,7 +73,11 @@ fn measure(options: &Options) -> Result<(), String> {
         let text = format!("{:#}\n", report::to_json(&report, options));
         std::fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     }
-    result
+    result?;
+    match report::broken_promises(&report) {
+        promises if promises.is_empty() => Ok(()),
+        promises => Err(promises.join("\n         ")),
+    }
 }
 
 fn run_scenarios(options: &Options, subjects: &[Subject], report: &mut Report) -> Result<(), String> {

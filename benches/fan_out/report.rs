@@ -127,6 +127,26 @@ impl Series {
     }
 }
 
+/// What the proxy did to messages that it may never do, at whatever speed: lose them at QoS 1 and 2, repeat, reorder or
+/// refuse them. At QoS 0 losses are figures, not faults.
+pub fn broken_promises(report: &Report) -> Vec<String> {
+    let mut broken = Vec::new();
+    let all = report.throughput.iter().chain(&report.latency);
+    for series in all.filter(|series| series.subject == Subject::Proxy) {
+        let lost = if series.qos == 0 { 0 } else { series.sum(|outcome| outcome.lost) };
+        let counts = [
+            ("lost", lost),
+            ("repeated", series.sum(|outcome| outcome.tally.repeated)),
+            ("reordered", series.sum(|outcome| outcome.tally.reordered)),
+            ("refused", series.sum(|outcome| outcome.refused)),
+        ];
+        for (what, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
+            broken.push(format!("mqtt-proxy {what} {count} messages at QoS {}, {}", series.qos, series.pace));
+        }
+    }
+    broken
+}
+
 /// The proxy's medians divided by mosquitto's, wherever both were measured.
 fn ratios(report: &Report) -> Vec<(String, f64)> {
     let mut ratios = Vec::new();

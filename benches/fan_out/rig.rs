@@ -17,7 +17,7 @@ use crate::publisher::Publisher;
 /// How long the upstreams may take to be connected and to see the first message.
 const READY_DEADLINE: Duration = Duration::from_secs(15);
 /// A run in which nothing arrives for this long is over; what is missing then is lost.
-const STALL: Duration = Duration::from_secs(4);
+const STALL: Duration = Duration::from_secs(5);
 const RUN_DEADLINE: Duration = Duration::from_secs(120);
 /// After the last message: time for repeats to show and for the broker's own aftermath, which its CPU time includes.
 const SETTLE: Duration = Duration::from_millis(200);
