@@ -19,7 +19,10 @@ fn our_device_and_rumqttc_understand_each_other_over_mosquitto() {
             let wanted = numbered("m", 300);
             let messages: Vec<Publish> =
                 wanted.iter().map(|text| Publish::new(&topic, text).qos(qos)).collect();
-            device.publish_all(messages.clone());
+            // mosquitto cuts off a 3.1.1 client that has more than 20 QoS 2 messages in flight.
+            for few in messages.chunks(20) {
+                device.publish_all(few.to_vec());
+            }
             device.say(&topic, "end", qos);
             let context = format!("{version:?} QoS {qos}");
             assert_same(&peer.texts_before("end"), &wanted, &context);

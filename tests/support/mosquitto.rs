@@ -104,3 +104,11 @@ fn executable() -> PathBuf {
     let found = ["/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto"].map(PathBuf::from);
     found.into_iter().find(|path| path.exists()).unwrap_or_else(|| PathBuf::from("mosquitto"))
 }
+
+impl Drop for Mosquitto {
+    fn drop(&mut self) {
+        if let Some(process) = self.process.as_ref().filter(|_| std::thread::panicking()) {
+            eprintln!("---- log of mosquitto on port {} ----\n{}", self.port, process.output());
+        }
+    }
+}
