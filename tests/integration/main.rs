@@ -3,6 +3,10 @@
 //! one area runs alone with `cargo test --test integration devices::`.
 
 #[path = "../support/mod.rs"]
+#[macro_use]
 mod support;
 
+mod fan_out;
 mod harness;
+mod outages;
+mod reconnect_flows;

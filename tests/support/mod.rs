@@ -104,4 +104,3 @@ macro_rules! in_both_versions {
         }
     )+};
 }
-pub(crate) use in_both_versions;

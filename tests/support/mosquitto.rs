@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use tempfile::TempDir;
 
-use super::process::Process;
+use super::process::{Process, run};
 use super::wait_until;
 
 /// A mosquitto process; its port stays the same when it is stopped and started again.
@@ -20,14 +20,36 @@ pub struct Mosquitto {
 impl Mosquitto {
     /// Starts one that takes anyone in.
     pub fn start() -> Mosquitto {
-        Mosquitto::start_with("allow_anonymous true\n")
-    }
-
-    /// Starts one with these lines in its configuration.
-    pub fn start_with(settings: &str) -> Mosquitto {
-        let mut broker = Mosquitto::stopped_with(settings);
+        let mut broker = Mosquitto::stopped();
         broker.resume_process();
         broker
+    }
+
+    /// Starts one that keeps sessions and retained messages when it is stopped and started again.
+    pub fn start_with_memory() -> Mosquitto {
+        // As root, mosquitto would become a user who cannot write there.
+        let mut broker = Mosquitto::stopped_with("allow_anonymous true\npersistence true\nuser root\n");
+        broker.add_setting(&format!("persistence_location {}/", broker.home.path().display()));
+        broker.resume_process();
+        broker
+    }
+
+    /// Starts one that takes in this user only.
+    pub fn start_with_user(username: &str, password: &str) -> Mosquitto {
+        let mut broker = Mosquitto::stopped_with("allow_anonymous false\nuser root\n");
+        let file = broker.home.path().join("passwords");
+        let mut command = Command::new("mosquitto_passwd");
+        let done = run("mosquitto_passwd", command.args(["-b", "-c"]).arg(&file).args([username, password]));
+        assert_eq!(done.code, Some(0), "{}", done.output);
+        broker.add_setting(&format!("password_file {}", file.display()));
+        broker.resume_process();
+        broker
+    }
+
+    fn add_setting(&self, line: &str) {
+        let file = self.home.path().join("mosquitto.conf");
+        let text = std::fs::read_to_string(&file).expect("the configuration can be read");
+        std::fs::write(&file, format!("{text}{line}\n")).expect("the configuration can be written");
     }
 
     /// One that has its place and its settings, but does not run yet.
@@ -38,9 +60,7 @@ impl Mosquitto {
     fn stopped_with(settings: &str) -> Mosquitto {
         let home = tempfile::tempdir().expect("a temporary directory can be made");
         let port = reserve_port();
-        let text = format!(
-            "listener {port} 127.0.0.1\npersistence false\nmax_queued_messages 0\nlog_dest stderr\n{settings}"
-        );
+        let text = format!("listener {port} 127.0.0.1\nmax_queued_messages 0\nlog_dest stderr\n{settings}");
         std::fs::write(home.path().join("mosquitto.conf"), text).expect("the configuration can be written");
         Mosquitto { home, port, process: None }
     }
@@ -56,8 +76,15 @@ impl Mosquitto {
         self.process = Some(process);
     }
 
-    /// Kills the process; sessions and retained messages are gone with it.
+    /// Ends the process in order; without persistence, sessions and retained messages are gone with it.
     pub fn stop(&mut self) {
+        let mut process = self.process.take().expect("mosquitto runs");
+        process.signal("TERM");
+        process.wait();
+    }
+
+    /// Ends the process without a word.
+    pub fn kill(&mut self) {
         self.process = None;
     }
 

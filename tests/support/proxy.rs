@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::process::Process;
 use super::rest::Rest;
-use super::wait_for;
+use super::{Version, wait_for};
 
 /// A running proxy. When the test fails, its log is shown.
 pub struct Proxy {
@@ -132,6 +132,16 @@ impl Proxy {
     /// Starts one with everything at its default.
     pub fn start() -> Proxy {
         Setup::new().start()
+    }
+
+    /// Starts one and adds these brokers on 127.0.0.1, which are connected then.
+    pub fn with_brokers(brokers: &[(&str, u16, Version)]) -> Proxy {
+        let proxy = Proxy::start();
+        for (name, port, version) in brokers {
+            let id = proxy.rest().add_local(name, *port, *version);
+            proxy.rest().wait_connected(&id);
+        }
+        proxy
     }
 
     /// Where devices connect.

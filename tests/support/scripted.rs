@@ -23,7 +23,12 @@ pub struct Link {
 impl Scripted {
     /// Listens on a port of the system's choice.
     pub fn listen() -> Scripted {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+        Scripted::listen_on(0)
+    }
+
+    /// Listens on a port that was reserved before.
+    pub fn listen_on(port: u16) -> Scripted {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("the port is still free");
         listener.set_nonblocking(true).expect("the listener can be polled");
         Scripted { listener }
     }
@@ -45,11 +50,17 @@ impl Scripted {
         })
     }
 
-    /// The next connection with its CONNECT, which is not yet answered.
+    /// The next connection with its CONNECT, which is not yet answered. Connections that were given up while
+    /// they waited are passed over.
     pub fn accept(&self) -> Link {
-        let mut wire = self.accept_wire();
-        let connect = Connect::decode(&wire.packet());
-        Link { wire, connect }
+        loop {
+            let mut wire = self.accept_wire();
+            match wire.look(DEADLINE) {
+                Seen::Packet(packet) => return Link { wire, connect: Connect::decode(&packet) },
+                Seen::Closed => {}
+                Seen::Silence => panic!("the proxy connected and said nothing"),
+            }
+        }
     }
 
     /// The next connection, taken in.
@@ -75,7 +86,7 @@ impl Link {
     pub fn answer_connect(&mut self, session_present: bool, code: u8, properties: &Properties) {
         let connack = Connack { session_present, code, properties: properties.clone() };
         let bytes = connack.encode(self.version());
-        self.wire.send(&bytes);
+        self.wire.try_send(&bytes);
     }
 
     /// The next packet that is no PINGREQ; those are answered.
@@ -122,6 +133,21 @@ impl Link {
     pub fn send(&mut self, message: &Publish) {
         let bytes = message.encode(self.version());
         self.wire.send(&bytes);
+    }
+
+    /// The next packets, which must be this many PUBLISH and PUBREL in any mix; neither is answered.
+    pub fn gather(&mut self, publishes: usize, releases: usize) -> (Vec<Publish>, Vec<u16>) {
+        let (mut messages, mut released) = (Vec::new(), Vec::new());
+        while messages.len() < publishes || released.len() < releases {
+            let packet = self.packet();
+            if packet.kind() == kind::PUBREL {
+                released.push(packet.id());
+            } else {
+                messages.push(Publish::decode(&packet, self.version()));
+            }
+        }
+        assert_eq!((messages.len(), released.len()), (publishes, releases), "of PUBLISH and PUBREL");
+        (messages, released)
     }
 
     /// Does the whole flow of the next message and returns it.
