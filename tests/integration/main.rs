@@ -6,7 +6,10 @@
 #[macro_use]
 mod support;
 
+mod devices;
 mod fan_out;
 mod harness;
+mod inbound;
+mod malformed;
 mod outages;
 mod reconnect_flows;

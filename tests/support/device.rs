@@ -148,6 +148,12 @@ impl Device {
         self.receive_before(marker).iter().map(Publish::text).collect()
     }
 
+    /// What has come by the time the proxy answers a PINGREQ.
+    pub fn inbox_after_ping(&mut self) -> Vec<String> {
+        self.ping();
+        self.inbox.drain(..).map(|message| message.text()).collect()
+    }
+
     /// The DISCONNECT that the proxy sends before it closes the connection.
     pub fn disconnect_reason(&mut self) -> u8 {
         let packet = self.until(kind::DISCONNECT);

@@ -79,7 +79,7 @@ pub const PINGRESP: [u8; 2] = [0xD0, 0];
 pub const DISCONNECT: [u8; 2] = [0xE0, 0];
 
 /// The value of a property.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Value {
     /// One byte.
     Byte(u8),
