@@ -120,6 +120,7 @@ in_both_versions! {
         skip_subscribe_until(&mut link, kind::PUBCOMP, 9);
         link.send(&Publish { payload: b"second".to_vec(), ..message });
         skip_subscribe_until(&mut link, kind::PUBREC, 9);
+        link.ack(kind::PUBREL, 9);
         assert_eq!(local.texts_before("second"), ["once"]);
     }
 
