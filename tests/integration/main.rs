@@ -13,3 +13,5 @@ mod inbound;
 mod malformed;
 mod outages;
 mod reconnect_flows;
+mod rest;
+mod start_stop;

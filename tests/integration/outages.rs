@@ -152,9 +152,9 @@ fn adding_toggling_changing_and_removing_a_broker_under_load_costs_the_others_no
             rest.wait_connected(&id);
             wait_until("it is fed", || rest.broker(&id)["forwarded"].as_u64() > Some(0));
             let path = format!("/api/brokers/{id}");
-            assert_eq!(rest.post(&format!("{path}/toggle"), &Value::Null).json()["enabled"], false);
+            assert_eq!(rest.toggle(&id)["enabled"], false);
             assert_eq!(rest.put(&path, &json!({"max_qos": 0})).status, 200);
-            assert_eq!(rest.post(&format!("{path}/toggle"), &Value::Null).json()["enabled"], true);
+            assert_eq!(rest.toggle(&id)["enabled"], true);
             rest.wait_connected(&id);
             assert_eq!(rest.put(&path, &json!({"keep_alive_secs": 17})).status, 200);
             assert_eq!(rest.delete(&path).status, 204);
@@ -180,10 +180,10 @@ fn a_disabled_broker_gets_nothing_of_what_was_published_meanwhile() {
     let mut device = Device::connect(proxy.mqtt(), Version::V4, "device");
     device.say("t", "before", 1);
     rest.wait_caught_up(&id);
-    rest.post(&format!("/api/brokers/{id}/toggle"), &Value::Null);
+    rest.toggle(&id);
     wait_until("it is disabled", || rest.broker(&id)["state"] == "disabled");
     device.say("t", "meanwhile", 1);
-    rest.post(&format!("/api/brokers/{id}/toggle"), &Value::Null);
+    rest.toggle(&id);
     rest.wait_connected(&id);
     device.say("t", "after", 1);
     assert_eq!(peer.texts_before("after"), ["before"]);

@@ -131,6 +131,11 @@ impl Device {
         }
     }
 
+    /// The next `count` messages.
+    pub fn receive_all(&mut self, count: usize) -> Vec<Publish> {
+        (0..count).map(|_| self.receive()).collect()
+    }
+
     /// All messages before the one with this payload, which is taken too.
     pub fn receive_before(&mut self, marker: &str) -> Vec<Publish> {
         let mut messages = Vec::new();

@@ -41,8 +41,6 @@ pub mod property {
 
 /// Control packet types.
 pub mod kind {
-    /// CONNECT.
-    pub const CONNECT: u8 = 1;
     /// CONNACK.
     pub const CONNACK: u8 = 2;
     /// PUBLISH.
@@ -59,8 +57,6 @@ pub mod kind {
     pub const SUBSCRIBE: u8 = 8;
     /// SUBACK.
     pub const SUBACK: u8 = 9;
-    /// UNSUBSCRIBE.
-    pub const UNSUBSCRIBE: u8 = 10;
     /// UNSUBACK.
     pub const UNSUBACK: u8 = 11;
     /// PINGREQ.

@@ -174,6 +174,11 @@ impl Proxy {
         self.process.signal("TERM");
     }
 
+    /// SIGINT, as Ctrl-C sends it.
+    pub fn interrupt(&self) {
+        self.process.signal("INT");
+    }
+
     /// Waits until the process has ended.
     pub fn wait(&mut self) -> ExitStatus {
         self.process.wait()

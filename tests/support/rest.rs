@@ -94,10 +94,23 @@ impl Rest {
         reply.json()
     }
 
+    /// All brokers as the API shows them.
+    pub fn brokers(&self) -> Vec<Value> {
+        let reply = self.get("/api/brokers");
+        assert_eq!(reply.status, 200, "{}", reply.body);
+        reply.json()["brokers"].as_array().expect("a list of brokers").clone()
+    }
+
+    /// Enables or disables a broker and returns it.
+    pub fn toggle(&self, id: &str) -> Value {
+        let reply = self.send("POST", &format!("/api/brokers/{id}/toggle"), None);
+        assert_eq!(reply.status, 200, "{}", reply.body);
+        reply.json()
+    }
+
     /// The id of the broker with this name.
     pub fn id_of(&self, name: &str) -> String {
-        let brokers = self.get("/api/brokers").json();
-        let brokers = brokers.as_array().expect("a list of brokers").clone();
+        let brokers = self.brokers();
         let found = brokers.iter().find(|broker| broker["name"] == name);
         found.unwrap_or_else(|| panic!("no broker is named {name}"))["id"].as_str().expect("an id").to_owned()
     }
