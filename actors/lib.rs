@@ -4,6 +4,7 @@
 pub mod broker;
 pub mod config_store;
 pub mod limits;
+pub mod message_log;
 pub mod messages;
 pub mod metrics;
 pub mod origin;
