@@ -1,0 +1,79 @@
+//! SUBACK: the server answers SUBSCRIBE (MQTT 5.0 section 3.9).
+
+use bytes::{BufMut, BytesMut};
+
+use super::{check_reason_code, read_reason_code};
+use crate::property::PropertyOwner;
+use crate::wire::Reader;
+use crate::{DecodeError, EncodeError, PacketId, Properties, ProtocolVersion, ReasonCode};
+
+/// The SUBACK packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubAck {
+    /// The Packet Identifier of the SUBSCRIBE.
+    pub packet_id: PacketId,
+    /// The properties; empty in 3.1.1.
+    pub properties: Properties,
+    /// One Reason Code a Topic Filter, in their order `[MQTT-3.8.4-6]`. 3.1.1 sends every failure as 0x80.
+    pub reason_codes: Vec<ReasonCode>,
+}
+
+impl SubAck {
+    /// Whether SUBACK of this version may have this Reason Code (MQTT 5.0 table 3-8, 3.1.1 section 3.9.3).
+    pub const fn allows(reason_code: ReasonCode, version: ProtocolVersion) -> bool {
+        match reason_code {
+            ReasonCode::Success | ReasonCode::GrantedQoS1 | ReasonCode::GrantedQoS2 => true,
+            ReasonCode::UnspecifiedError => true,
+            ReasonCode::ImplementationSpecificError
+            | ReasonCode::NotAuthorized
+            | ReasonCode::TopicFilterInvalid
+            | ReasonCode::PacketIdentifierInUse
+            | ReasonCode::QuotaExceeded
+            | ReasonCode::SharedSubscriptionsNotSupported
+            | ReasonCode::SubscriptionIdentifiersNotSupported
+            | ReasonCode::WildcardSubscriptionsNotSupported => version.is_v5(),
+            _ => false,
+        }
+    }
+
+    pub(crate) fn decode(reader: &mut Reader<'_>, version: ProtocolVersion) -> Result<SubAck, DecodeError> {
+        let packet_id = reader.packet_id()?;
+        let properties = match version {
+            ProtocolVersion::V5 => Properties::read(reader, PropertyOwner::SubAck)?,
+            ProtocolVersion::V311 => Properties::default(),
+        };
+        if reader.is_empty() {
+            return Err(DecodeError::Protocol("SUBACK without a reason code"));
+        }
+        let mut reason_codes = Vec::with_capacity(reader.remaining());
+        while !reader.is_empty() {
+            reason_codes.push(read_reason_code(reader, |reason_code| SubAck::allows(reason_code, version))?);
+        }
+        Ok(SubAck { packet_id, properties, reason_codes })
+    }
+
+    pub(crate) fn body_len(&self, version: ProtocolVersion) -> usize {
+        let properties_len = if version.is_v5() { self.properties.prefixed_len() } else { 0 };
+        2 + properties_len + self.reason_codes.len()
+    }
+
+    pub(crate) fn write_body(
+        &self,
+        version: ProtocolVersion,
+        buffer: &mut BytesMut,
+    ) -> Result<(), EncodeError> {
+        if self.reason_codes.is_empty() {
+            return Err(EncodeError::Inconsistent("SUBACK without a reason code"));
+        }
+        buffer.put_u16(self.packet_id.get());
+        if version.is_v5() {
+            self.properties.write(buffer)?;
+        }
+        for &reason_code in &self.reason_codes {
+            check_reason_code(SubAck::allows(reason_code, ProtocolVersion::V5))?;
+            let known = SubAck::allows(reason_code, version);
+            buffer.put_u8(if known { reason_code } else { ReasonCode::UnspecifiedError }.as_u8());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,1 @@
+//! Helpers for the byte tables of the packets.
