@@ -49,6 +49,12 @@ impl TopicName {
         &self.0
     }
 
+    /// A copy with a text of its own. A name out of a packet is a slice of what was read from the network; whoever
+    /// keeps a name for long keeps this copy, and not the whole read buffer.
+    pub fn detached(&self) -> TopicName {
+        TopicName(ByteString::from(self.as_str().to_owned()))
+    }
+
     /// Whether the name starts with `$` and so is not matched by a leading wildcard `[MQTT-4.7.2-1]`.
     pub fn is_dollar(&self) -> bool {
         self.0.as_bytes().first() == Some(&b'$')
