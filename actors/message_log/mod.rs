@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::{Bytes, BytesMut};
 use mqtt::Message;
 
-pub use reader::LogReader;
+pub use reader::{LogPlace, LogReader};
 pub use record::Record;
 
 use crate::{Origin, limits};
@@ -108,9 +108,9 @@ impl MessageLog {
         Appended { first_offset, wait_for_room }
     }
 
-    /// A new reader that starts behind the last record. `wants` refines what counts as lost when records fall
-    /// out of the head unread; `None` counts every record.
-    pub fn reader(self: &Arc<Self>, wants: Option<Wants>) -> LogReader {
+    /// A new place behind the last record. `wants` refines what counts as lost when records fall out of the
+    /// head unread; `None` counts every record.
+    pub fn place(self: &Arc<Self>, wants: Option<Wants>) -> Arc<LogPlace> {
         let overflowed = Arc::new(AtomicU64::new(0));
         let mut inner = self.lock();
         let place = Place {
@@ -122,7 +122,6 @@ impl MessageLog {
             wants,
             overflowed: overflowed.clone(),
         };
-        let start = place.position;
         let slot = match inner.readers.iter().position(Option::is_none) {
             Some(free) => {
                 inner.readers[free] = Some(place);
@@ -134,7 +133,7 @@ impl MessageLog {
             }
         };
         drop(inner);
-        LogReader::new(self.clone(), slot, start, overflowed)
+        Arc::new(LogPlace::new(self.clone(), slot, overflowed))
     }
 
     /// Waits until the connected readers have caught up far enough for publishers to go on. A reader that

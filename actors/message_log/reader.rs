@@ -8,30 +8,69 @@ use bytes::{Buf, Bytes};
 use super::record::{self, Record};
 use super::{MessageLog, Wants};
 
+/// A reader's place in the log: what its cursor keeps is kept as long as the place lives, even while nobody
+/// reads there.
+pub struct LogPlace {
+    log: Arc<MessageLog>,
+    slot: usize,
+    overflowed: Arc<AtomicU64>,
+}
+
+impl LogPlace {
+    pub(super) fn new(log: Arc<MessageLog>, slot: usize, overflowed: Arc<AtomicU64>) -> LogPlace {
+        LogPlace { log, slot, overflowed }
+    }
+
+    /// A reader that goes on at the cursor. One place has one reader at a time.
+    pub fn reader(self: &Arc<Self>) -> LogReader {
+        let mut inner = self.log.lock();
+        let mut position = 0;
+        let mut cursor_byte = 0;
+        if let Some(place) = &inner.readers[self.slot] {
+            position = place.cursor;
+            cursor_byte = inner.byte_at(position).unwrap_or(inner.appended_bytes);
+        }
+        if let Some(place) = inner.readers[self.slot].as_mut() {
+            place.position = position;
+            place.position_byte = cursor_byte;
+        }
+        drop(inner);
+        LogReader {
+            log: self.log.clone(),
+            place: self.clone(),
+            slot: self.slot,
+            position,
+            current: Bytes::new(),
+            reported: self.overflowed.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Drop for LogPlace {
+    fn drop(&mut self) {
+        let mut inner = self.log.lock();
+        inner.readers[self.slot] = None;
+        inner.trim();
+        drop(inner);
+        self.log.progress.notify_waiters();
+    }
+}
+
 /// One reader. Its *position* is what it reads next; its *cursor* is the lowest offset that it still needs,
-/// and the log keeps everything from there on, as far as its bound allows. Dropping the reader lets go.
+/// and the log keeps everything from there on, as far as its bound allows.
 pub struct LogReader {
     log: Arc<MessageLog>,
+    place: Arc<LogPlace>,
     slot: usize,
     /// The offset of the next record.
     position: u64,
     /// The rest of the segment that `position` lies in.
     current: Bytes,
-    overflowed: Arc<AtomicU64>,
-    /// What was already reported of `overflowed`.
+    /// What was already reported of the place's losses.
     reported: u64,
 }
 
 impl LogReader {
-    pub(super) fn new(
-        log: Arc<MessageLog>,
-        slot: usize,
-        position: u64,
-        overflowed: Arc<AtomicU64>,
-    ) -> LogReader {
-        LogReader { log, slot, position, current: Bytes::new(), overflowed, reported: 0 }
-    }
-
     /// The next record and its offset, without going past it; `None` at the end of the log.
     pub fn peek(&mut self) -> Option<(u64, Record<'_>)> {
         if self.current.is_empty() && !self.fetch() {
@@ -117,7 +156,7 @@ impl LogReader {
 
     /// How many wanted records fell out of the head unread since the last call.
     pub fn take_overflowed(&mut self) -> u64 {
-        let total = self.overflowed.load(Ordering::Relaxed);
+        let total = self.place.overflowed.load(Ordering::Relaxed);
         total - std::mem::replace(&mut self.reported, total)
     }
 
@@ -140,17 +179,18 @@ impl LogReader {
     }
 }
 
-impl Drop for LogReader {
-    fn drop(&mut self) {
-        let mut inner = self.log.lock();
-        inner.readers[self.slot] = None;
-        inner.trim();
-        drop(inner);
-        self.log.progress.notify_waiters();
-    }
-}
-
 impl super::Inner {
+    /// How many bytes lie before the record at `offset`; `None` where it is not in the head.
+    fn byte_at(&mut self, offset: u64) -> Option<u64> {
+        let (first_offset, bytes) = self.segment_at(offset)?;
+        let mut rest = &bytes[..];
+        for _ in first_offset..offset {
+            let (_, record_bytes) = record::decode(rest)?;
+            rest = &rest[record_bytes..];
+        }
+        Some(self.byte_of(offset, rest.len() as u64))
+    }
+
     /// How many bytes lie before `position`, of whose segment `unread` bytes are left to read.
     fn byte_of(&self, position: u64, unread: u64) -> u64 {
         let index =

@@ -40,7 +40,7 @@ fn texts(from: u64, to: u64) -> impl Iterator<Item = String> {
 #[test]
 fn every_reader_sees_every_message_in_order_at_its_own_pace() {
     let log = MessageLog::new(1 << 20);
-    let (mut quick, mut slow) = (log.reader(None), log.reader(None));
+    let (mut quick, mut slow) = (log.place(None).reader(), log.place(None).reader());
     append(&log, texts(0, 10));
     assert_eq!(read_all(&mut quick), numbers(0, 10));
     append(&log, texts(10, 20));
@@ -51,18 +51,33 @@ fn every_reader_sees_every_message_in_order_at_its_own_pace() {
 #[test]
 fn a_new_reader_starts_at_the_end() {
     let log = MessageLog::new(1 << 20);
-    let _keeper = log.reader(None);
+    let _keeper = log.place(None).reader();
     append(&log, texts(0, 3));
-    let mut late = log.reader(None);
+    let mut late = log.place(None).reader();
     assert_eq!(late.peek(), None);
     append(&log, texts(3, 5));
     assert_eq!(read_all(&mut late), numbers(3, 5));
 }
 
 #[test]
+fn a_place_outlives_its_reader_and_the_next_one_goes_on_at_the_cursor() {
+    let log = MessageLog::new(1 << 20);
+    let place = log.place(None);
+    let mut first = place.reader();
+    append(&log, texts(0, 10));
+    read_all(&mut first);
+    first.publish(4);
+    drop(first);
+    append(&log, texts(10, 12));
+    assert_eq!(read_all(&mut place.reader()), numbers(4, 12));
+    drop(place);
+    assert_eq!(log.head_bytes(), 0);
+}
+
+#[test]
 fn memory_is_given_back_when_all_cursors_have_passed() {
     let log = MessageLog::new(1 << 24);
-    let (mut one, mut other) = (log.reader(None), log.reader(None));
+    let (mut one, mut other) = (log.place(None).reader(), log.place(None).reader());
     append(&log, (0..2_000).map(|_| "x".repeat(1_000)));
     read_all(&mut one);
     one.publish(2_000);
@@ -75,7 +90,7 @@ fn memory_is_given_back_when_all_cursors_have_passed() {
 #[test]
 fn what_is_in_flight_stays_readable_until_the_cursor_passes() {
     let log = MessageLog::new(1 << 20);
-    let mut reader = log.reader(None);
+    let mut reader = log.place(None).reader();
     append(&log, texts(0, 100));
     read_all(&mut reader);
     reader.publish(40);
@@ -88,7 +103,7 @@ fn what_is_in_flight_stays_readable_until_the_cursor_passes() {
 #[test]
 fn an_absent_reader_loses_the_oldest_and_the_loss_is_counted() {
     let log = MessageLog::new(limits::LOG_CHUNK_BYTES * 4);
-    let (mut absent, mut present) = (log.reader(None), log.reader(None));
+    let (mut absent, mut present) = (log.place(None).reader(), log.place(None).reader());
     let total = 20_000_u64;
     let mut seen = 0;
     for number in 0..total {
@@ -111,7 +126,7 @@ fn an_absent_reader_loses_the_oldest_and_the_loss_is_counted() {
 fn only_wanted_messages_count_as_lost() {
     let log = MessageLog::new(limits::LOG_CHUNK_BYTES);
     let wants: Wants = Box::new(|record| record.payload.ends_with(b"7"));
-    let mut picky = log.reader(Some(wants));
+    let mut picky = log.place(Some(wants)).reader();
     for number in 0..10_000 {
         append(&log, [format!("{number:0>100}")]);
     }
@@ -122,7 +137,7 @@ fn only_wanted_messages_count_as_lost() {
 #[test]
 fn a_message_larger_than_a_chunk_passes() {
     let log = MessageLog::new(1 << 24);
-    let mut reader = log.reader(None);
+    let mut reader = log.place(None).reader();
     let large = "y".repeat(limits::LOG_CHUNK_BYTES * 3);
     append(&log, ["a".to_owned(), large.clone(), "b".to_owned()]);
     let texts: Vec<String> = read_all(&mut reader).into_iter().map(|(_, text)| text).collect();
@@ -132,7 +147,7 @@ fn a_message_larger_than_a_chunk_passes() {
 #[test]
 fn publishers_wait_for_a_connected_reader_only() {
     let log = MessageLog::new(limits::LOG_CHUNK_BYTES * 4);
-    let mut reader = log.reader(None);
+    let mut reader = log.place(None).reader();
     let half = || (0..2_600).map(|_| "z".repeat(200));
     assert!(!append(&log, half()).wait_for_room, "nobody waits for an absent broker");
     read_all(&mut reader);
@@ -148,7 +163,7 @@ fn publishers_wait_for_a_connected_reader_only() {
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_does_not_move_is_waited_for_once_and_no_longer() {
     let log = MessageLog::new(limits::LOG_CHUNK_BYTES * 4);
-    let mut reader = log.reader(None);
+    let mut reader = log.place(None).reader();
     reader.set_connected(true);
     reader.publish(0);
     let half = || (0..2_600).map(|_| "z".repeat(200));

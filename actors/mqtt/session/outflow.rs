@@ -17,6 +17,8 @@ enum Stage {
     AwaitPubAck,
     AwaitPubRec,
     AwaitPubComp,
+    /// The identifier of a SUBSCRIBE or UNSUBSCRIBE, which share the numbers with PUBLISH `[MQTT-2.2.1-3]`.
+    Reserved,
     Done,
 }
 
@@ -73,12 +75,13 @@ pub enum UnexpectedAcknowledgement {
 impl<T> Outflow<T> {
     /// Nothing in flight, at most `receive_maximum` (at least 1) at a time.
     pub fn new(receive_maximum: u16) -> Outflow<T> {
-        Outflow {
-            entries: VecDeque::new(),
-            first: PacketId::FIRST,
-            in_flight: 0,
-            receive_maximum: receive_maximum.max(1),
-        }
+        Outflow::starting_at(PacketId::FIRST, receive_maximum)
+    }
+
+    /// The same with a first identifier: who has forgotten which identifiers the other side still knows starts
+    /// anywhere.
+    pub fn starting_at(first: PacketId, receive_maximum: u16) -> Outflow<T> {
+        Outflow { entries: VecDeque::new(), first, in_flight: 0, receive_maximum: receive_maximum.max(1) }
     }
 
     /// Sets the window for a new connection; messages in flight stay in flight.
@@ -98,7 +101,7 @@ impl<T> Outflow<T> {
 
     /// The item of the oldest message that is not acknowledged to the end.
     pub fn oldest(&self) -> Option<&T> {
-        self.entries.front().and_then(|entry| entry.item.as_ref())
+        self.entries.iter().find_map(|entry| entry.item.as_ref())
     }
 
     /// Takes a Packet Identifier for a message that is about to be sent, or `None` while the window is full.
@@ -145,7 +148,9 @@ impl<T> Outflow<T> {
                 self.finish(packet_id, Stage::AwaitPubRec).map(PubRecOutcome::Refused)
             }
             (Stage::AwaitPubComp, _) => Ok(PubRecOutcome::Release),
-            (Stage::AwaitPubAck | Stage::Done, _) => Err(UnexpectedAcknowledgement::WrongPacket),
+            (Stage::AwaitPubAck | Stage::Reserved | Stage::Done, _) => {
+                Err(UnexpectedAcknowledgement::WrongPacket)
+            }
         }
     }
 
@@ -184,6 +189,45 @@ impl<T> Outflow<T> {
         self.finish(packet_id, stage).ok()
     }
 
+    /// Takes an identifier for a SUBSCRIBE or UNSUBSCRIBE; `None` while all are taken. It does not count
+    /// towards the Receive Maximum.
+    pub fn reserve(&mut self) -> Option<PacketId> {
+        if self.entries.len() >= usize::from(u16::MAX) {
+            return None;
+        }
+        let packet_id = self.packet_id_at(self.entries.len());
+        self.entries.push_back(Entry { stage: Stage::Reserved, item: None });
+        Some(packet_id)
+    }
+
+    /// SUBACK or UNSUBACK arrived; `false` where nothing was reserved under the identifier.
+    pub fn release(&mut self, packet_id: PacketId) -> bool {
+        let Some(index) = self.index_of(packet_id) else { return false };
+        let reserved = self.entries[index].stage == Stage::Reserved;
+        if reserved {
+            self.entries[index].stage = Stage::Done;
+            self.pop_done();
+        }
+        reserved
+    }
+
+    /// A new connection: what was asked on the old one gets no answer any more.
+    pub fn release_all(&mut self) {
+        for entry in &mut self.entries {
+            if entry.stage == Stage::Reserved {
+                entry.stage = Stage::Done;
+            }
+        }
+        self.pop_done();
+    }
+
+    fn pop_done(&mut self) {
+        while self.entries.front().is_some_and(|entry| entry.stage == Stage::Done) {
+            self.entries.pop_front();
+            self.first = self.first.next();
+        }
+    }
+
     fn packet_id_at(&self, index: usize) -> PacketId {
         let zero_based = (usize::from(self.first.get()) - 1 + index) % usize::from(u16::MAX);
         let number = u16::try_from(zero_based + 1).unwrap_or(u16::MAX);
@@ -205,10 +249,7 @@ impl<T> Outflow<T> {
         entry.stage = Stage::Done;
         let item = entry.item.take().ok_or(UnexpectedAcknowledgement::NotFound)?;
         self.in_flight -= 1;
-        while self.entries.front().is_some_and(|entry| entry.stage == Stage::Done) {
-            self.entries.pop_front();
-            self.first = self.first.next();
-        }
+        self.pop_done();
         Ok(item)
     }
 }
@@ -327,6 +368,23 @@ mod tests {
         assert_eq!(sent, 65_535);
         outflow.puback(stuck).unwrap();
         assert!(outflow.has_room());
+    }
+
+    #[test]
+    fn identifiers_of_subscribe_are_apart_from_those_of_publish() {
+        let mut outflow = Outflow::new(1);
+        let subscribe = outflow.reserve().unwrap();
+        let publish = outflow.send(QoS::AtLeastOnce, "a").unwrap();
+        assert_ne!(subscribe, publish);
+        assert_eq!((outflow.in_flight(), outflow.oldest()), (1, Some(&"a")));
+        assert!(!outflow.release(publish), "a PUBLISH is not released by SUBACK");
+        assert!(outflow.release(subscribe));
+        assert!(!outflow.release(subscribe));
+        let lost = outflow.reserve().unwrap();
+        outflow.release_all();
+        assert!(!outflow.release(lost));
+        assert_eq!(outflow.puback(publish), Ok("a"));
+        assert_eq!(outflow.resend().count(), 0);
     }
 
     #[test]
