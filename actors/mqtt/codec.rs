@@ -248,3 +248,60 @@ fn write_body(packet: &Packet, version: ProtocolVersion, buffer: &mut BytesMut) 
         | Packet::PubComp(_) => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::table::{V5, V311, bytes, malformed};
+
+    fn limits(packet_bytes_max: usize) -> DecodeLimits {
+        DecodeLimits { packet_bytes_max }
+    }
+
+    #[test]
+    fn the_limit_counts_the_whole_packet_and_does_not_wait_for_it() {
+        let publish = bytes("30: <a> 'hello'");
+        let mut buffer = BytesMut::from(&publish[..]);
+        assert!(matches!(decode(&mut buffer, V311, &limits(10)), Ok(Some(_))));
+        let too_large = DecodeError::PacketTooLarge { packet_bytes: 10, packet_bytes_max: 9 };
+        let mut buffer = BytesMut::from(&publish[..2]);
+        assert_eq!(decode(&mut buffer, V311, &limits(9)), Err(too_large));
+        assert_eq!(decode_all(&mut buffer, V311, &limits(9), &mut Vec::new()), Err(too_large));
+        let mut greatest = BytesMut::from(&[0x30, 0xFF, 0xFF, 0xFF, 0x7F][..]);
+        let error = DecodeError::PacketTooLarge { packet_bytes: 268_435_460, packet_bytes_max: 1024 };
+        assert_eq!(decode(&mut greatest, V5, &limits(1024)), Err(error));
+    }
+
+    #[test]
+    fn all_complete_packets_are_taken_and_the_tail_stays() {
+        let mut buffer = BytesMut::new();
+        for notation in ["30: <a> 'x'", "C0:", "40: 0001"] {
+            buffer.extend_from_slice(&bytes(notation));
+        }
+        buffer.extend_from_slice(&[0x30, 0x05, 0x00]);
+        let mut packets = Vec::new();
+        assert_eq!(decode_all(&mut buffer, V311, &DecodeLimits::default(), &mut packets), Ok(()));
+        let types: Vec<PacketType> = packets.iter().map(Packet::packet_type).collect();
+        assert_eq!(types, [PacketType::Publish, PacketType::PingReq, PacketType::PubAck]);
+        assert_eq!(&buffer[..], [0x30, 0x05, 0x00]);
+        buffer.extend_from_slice(&[0x01, b'a', b'y', b'z']);
+        assert_eq!(decode_all(&mut buffer, V311, &DecodeLimits::default(), &mut packets), Ok(()));
+        assert_eq!((packets.len(), buffer.len()), (4, 0));
+    }
+
+    #[test]
+    fn packets_before_a_bad_header_are_read() {
+        let mut buffer = BytesMut::from(&[0xC0, 0x00, 0x00][..]);
+        let mut packets = Vec::new();
+        let decoded = decode_all(&mut buffer, V5, &DecodeLimits::default(), &mut packets);
+        assert_eq!((decoded, packets.len()), (Err(malformed("the packet type is 0")), 1));
+    }
+
+    #[test]
+    fn only_5_0_insists_on_the_shortest_remaining_length() {
+        let overlong = malformed("the remaining length is longer than it needs to be");
+        let mut buffer = BytesMut::from(&[0xC0, 0x80, 0x00][..]);
+        assert_eq!(decode(&mut buffer, V5, &DecodeLimits::default()), Err(overlong));
+        assert_eq!(decode(&mut buffer, V311, &DecodeLimits::default()), Ok(Some(Packet::PingReq)));
+    }
+}

@@ -137,12 +137,94 @@ impl Acknowledgement {
             return Ok(());
         }
         check_reason_code(kind.allows(self.reason_code))?;
+        let start = buffer.len();
         FixedHeader::write(buffer, kind.packet_type().first_byte(), body_len)?;
         let [high, low] = self.packet_id.get().to_be_bytes();
         buffer.extend_from_slice(&[high, low, self.reason_code.as_u8()]);
-        if body_len > 3 {
-            self.properties.write(buffer)?;
+        if body_len == 3 {
+            return Ok(());
         }
-        Ok(())
+        let written = self.properties.write(buffer, kind.property_owner());
+        if written.is_err() {
+            buffer.truncate(start);
+        }
+        written
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Property;
+    use crate::packet::Packet;
+    use crate::packet::table::{
+        V5, V311, bad, cut, good, malformed, packet_id, properties, protocol, reads, unwritable,
+    };
+
+    type Row = (AcknowledgementKind, &'static str, fn(Acknowledgement) -> Packet);
+
+    const ROWS: [Row; 4] = [
+        (AcknowledgementKind::PubAck, "40", Packet::PubAck),
+        (AcknowledgementKind::PubRec, "50", Packet::PubRec),
+        (AcknowledgementKind::PubRel, "62", Packet::PubRel),
+        (AcknowledgementKind::PubComp, "70", Packet::PubComp),
+    ];
+
+    #[test]
+    fn good_packets_are_read_and_written() {
+        for (kind, first, packet) in ROWS {
+            let success = Acknowledgement::success(packet_id(0x1234));
+            let row = |text: &str| format!("{first}: {text}");
+            good(V311, "success", &row("1234"), &packet(success.clone()));
+            good(V5, "success", &row("1234"), &packet(success.clone()));
+            reads(V5, "success, said", &row("1234 00"), &packet(success.clone()));
+            reads(V5, "success with a property length", &row("1234 00 00"), &packet(success.clone()));
+            let why = properties([Property::ReasonString("why".into())]);
+            let explained = Acknowledgement { properties: why, ..success.clone() };
+            good(V5, "success with a property", &row("1234 00 {1F <why>}"), &packet(explained));
+            for number in 1..=u8::MAX {
+                let Some(reason_code) = ReasonCode::from_u8(number).filter(|code| kind.allows(*code)) else {
+                    let code = protocol("a reason code is not allowed in this packet");
+                    bad(V5, "reason code", &row(&format!("1234 {number:02X}")), code);
+                    continue;
+                };
+                let failure = Acknowledgement { reason_code, ..success.clone() };
+                good(V5, "reason code", &row(&format!("1234 {number:02X}")), &packet(failure.clone()));
+                reads(V5, "with a length", &row(&format!("1234 {number:02X} 00")), &packet(failure));
+            }
+        }
+    }
+
+    #[test]
+    fn bad_packets_are_refused() {
+        for (_, first, _) in ROWS {
+            let row = |text: &str| format!("{first}: {text}");
+            for version in [V311, V5] {
+                bad(version, "empty", &row(""), cut());
+                bad(version, "half an identifier", &row("00"), cut());
+                bad(version, "identifier 0", &row("0000"), protocol("the packet identifier is 0"));
+            }
+            let behind = malformed("bytes behind the last field");
+            bad(V311, "too long", &row("1234 00"), behind);
+            bad(V5, "too long", &row("1234 00 00 00"), behind);
+            bad(V5, "property length beyond the end", &row("1234 00 05"), cut());
+            let not_allowed = malformed("a property is not allowed in this packet");
+            bad(V5, "property of PUBLISH", &row("1234 00 {23 0001}"), not_allowed);
+            let twice = protocol("a property stands twice");
+            bad(V5, "two reason strings", &row("1234 00 {1F <a> 1F <b>}"), twice);
+        }
+    }
+
+    #[test]
+    fn what_the_standard_forbids_is_not_written() {
+        let success = Acknowledgement::success(packet_id(1));
+        let wrong = Acknowledgement { reason_code: ReasonCode::ServerBusy, ..success.clone() };
+        let foreign = Acknowledgement { properties: properties([Property::TopicAlias(1)]), ..success };
+        for (_, _, packet) in ROWS {
+            let code = EncodeError::Inconsistent("a reason code is not allowed in this packet");
+            unwritable(V5, &packet(wrong.clone()), code);
+            let property = EncodeError::Inconsistent("a property is not allowed in this packet");
+            unwritable(V5, &packet(foreign.clone()), property);
+        }
     }
 }

@@ -57,6 +57,49 @@ impl Auth {
             return Err(EncodeError::Inconsistent("AUTH without an authentication method"));
         }
         buffer.put_u8(self.reason_code.as_u8());
-        self.properties.write(buffer)
+        self.properties.write(buffer, PropertyOwner::Auth)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Property;
+    use crate::packet::Packet;
+    use crate::packet::table::{V5, V311, bad, cut, good, malformed, properties, protocol, unwritable};
+
+    fn row(reason_code: ReasonCode, properties: Properties) -> Packet {
+        Packet::Auth(Auth { reason_code, properties })
+    }
+
+    #[test]
+    fn good_packets_are_read_and_written() {
+        good(V5, "empty", "F0:", &row(ReasonCode::Success, Properties::default()));
+        let method = || Property::AuthenticationMethod("SCRAM".into());
+        let data = Property::AuthenticationData(bytes::Bytes::from_static(&[1, 2]));
+        let both = row(ReasonCode::ContinueAuthentication, properties([method(), data]));
+        good(V5, "continue", "F0: 18 {15 <SCRAM> 16 0002 0102}", &both);
+        let again = row(ReasonCode::ReAuthenticate, properties([method()]));
+        good(V5, "again", "F0: 19 {15 <SCRAM>}", &again);
+    }
+
+    #[test]
+    fn bad_packets_are_refused() {
+        bad(V311, "in 3.1.1", "F0:", malformed("packet type 15 is reserved in 3.1.1"));
+        bad(V5, "a reason code alone", "F0: 18", cut());
+        bad(V5, "no method", "F0: 18 00", protocol("AUTH without an authentication method"));
+        let data = protocol("Authentication Data without Authentication Method");
+        bad(V5, "data without method", "F0: 18 {16 0001 01}", data);
+        let code = protocol("a reason code is not allowed in this packet");
+        bad(V5, "reason code", "F0: 80 {15 <m>}", code);
+        bad(V5, "too long", "F0: 18 {15 <m>} 00", malformed("bytes behind the last field"));
+    }
+
+    #[test]
+    fn what_the_standard_forbids_is_not_written() {
+        let empty = row(ReasonCode::Success, Properties::default());
+        unwritable(V311, &empty, EncodeError::NotInThisVersion("AUTH"));
+        let bare = row(ReasonCode::ContinueAuthentication, Properties::default());
+        unwritable(V5, &bare, EncodeError::Inconsistent("AUTH without an authentication method"));
     }
 }

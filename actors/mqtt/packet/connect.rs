@@ -147,12 +147,12 @@ impl Connect {
         buffer.put_u8(self.flags());
         buffer.put_u16(self.keep_alive_secs);
         if is_v5 {
-            self.properties.write(buffer)?;
+            self.properties.write(buffer, PropertyOwner::Connect)?;
         }
         write_utf8_string(buffer, &self.client_id, "client identifier")?;
         if let Some(will) = &self.will {
             if is_v5 {
-                will.properties.write(buffer)?;
+                will.properties.write(buffer, PropertyOwner::Will)?;
             }
             write_utf8_string(buffer, will.topic_name.as_str(), "will topic")?;
             write_binary(buffer, &will.payload, "will payload")?;
@@ -222,5 +222,179 @@ impl std::fmt::Debug for Connect {
             .field("properties", &self.properties)
             .field("bridge", &self.bridge)
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Property;
+    use crate::packet::Packet;
+    use crate::packet::table::{V5, V311, bad, cut, good, malformed, properties, protocol, unwritable};
+
+    fn connect(version: ProtocolVersion) -> Connect {
+        Connect {
+            protocol_version: version,
+            clean_start: true,
+            keep_alive_secs: 60,
+            client_id: "a".into(),
+            will: None,
+            user_name: None,
+            password: None,
+            properties: Properties::default(),
+            bridge: false,
+        }
+    }
+
+    fn full(version: ProtocolVersion) -> Connect {
+        let (of_connect, of_will) = match version {
+            ProtocolVersion::V311 => (Properties::default(), Properties::default()),
+            ProtocolVersion::V5 => (
+                properties([Property::SessionExpiryInterval(10), Property::ReceiveMaximum(20)]),
+                properties([Property::WillDelayInterval(5)]),
+            ),
+        };
+        let will = Will {
+            topic_name: TopicName::new("w").unwrap(),
+            qos: QoS::ExactlyOnce,
+            retain: true,
+            properties: of_will,
+            payload: Bytes::from_static(&[0xFF]),
+        };
+        Connect {
+            clean_start: false,
+            will: Some(will),
+            user_name: Some("".into()),
+            password: Some(Bytes::from_static(&[0, 0xFF])),
+            properties: of_connect,
+            ..connect(version)
+        }
+    }
+
+    fn row(connect: Connect) -> Packet {
+        Packet::Connect(Box::new(connect))
+    }
+
+    #[test]
+    fn good_packets_are_read_and_written() {
+        good(V311, "shortest", "10: <MQTT> 04 02 003C <a>", &row(connect(V311)));
+        let unnamed = Connect { client_id: "".into(), ..connect(V311) };
+        good(V311, "no client identifier", "10: <MQTT> 04 02 003C <>", &row(unnamed));
+        let everything = "10: <MQTT> 04 F4 003C <a> <w> 0001 FF <> 0002 00FF";
+        good(V311, "everything, with a binary password", everything, &row(full(V311)));
+        good(V5, "shortest", "10: <MQTT> 05 02 003C 00 <a>", &row(connect(V5)));
+        let unnamed = Connect { client_id: "".into(), clean_start: false, ..connect(V5) };
+        good(V5, "an assigned identifier for a kept session", "10: <MQTT> 05 00 003C 00 <>", &row(unnamed));
+        let password = Connect { password: Some(Bytes::from_static(b"p")), ..connect(V5) };
+        good(V5, "a password alone", "10: <MQTT> 05 42 003C 00 <a> <p>", &row(password));
+        let everything =
+            "10: <MQTT> 05 F4 003C {11 0000000A 21 0014} <a> {18 00000005} <w> 0001 FF <> 0002 00FF";
+        good(V5, "everything", everything, &row(full(V5)));
+        let everything =
+            "10: <MQTT> 05 F4 003C {11 0000000A 21 0014} <a> {18 00000005} <w> 0001 FF <> 0002 00FF";
+        good(V311, "brings its own version", everything, &row(full(V5)));
+    }
+
+    #[test]
+    fn bad_packets_of_both_versions_are_refused() {
+        let unsupported = DecodeError::UnsupportedProtocolVersion;
+        for version in [V311, V5] {
+            bad(version, "MQTT 3.1", "10: <MQIsdp> 03 02 003C <a>", unsupported);
+            bad(version, "level 3", "10: <MQTT> 03 02 003C <a>", unsupported);
+            bad(version, "level 6", "10: <MQTT> 06 02 003C 00 <a>", unsupported);
+            bad(version, "a bridge of 3.1.1", "10: <MQTT> 84 02 003C <a>", unsupported);
+            bad(version, "another case", "10: <mqtt> 04 02 003C <a>", unsupported);
+            bad(version, "another protocol", "10: <HTTP> 04 02 003C <a>", unsupported);
+            bad(
+                version,
+                "a name that is not UTF-8",
+                "10: 0001 FF 04 02 003C <a>",
+                malformed("a string is not UTF-8"),
+            );
+            bad(version, "empty", "10:", cut());
+        }
+        for (level, block) in [("04", ""), ("05", "00")] {
+            let row = |name: &str, flags: &str, payload: &str, error: DecodeError| {
+                bad(V311, name, &format!("10: <MQTT> {level} {flags} 003C {block} {payload}"), error);
+            };
+            row("reserved flag", "03", "<a>", malformed("the reserved connect flag is set"));
+            row("will QoS 3", "1E", &format!("<a> {block} <w> <>"), malformed("the will QoS is 3"));
+            row("will QoS without will", "0A", "<a>", malformed("a will QoS without a will"));
+            row("will retain without will", "22", "<a>", malformed("will retain without a will"));
+            row("no client identifier at all", "02", "", cut());
+            row("client identifier cut", "02", "0002 'a'", cut());
+            row("client identifier with U+0000", "02", "0002 'a' 00", malformed("a string has U+0000"));
+            row(
+                "client identifier with a surrogate",
+                "02",
+                "0003 EDA080",
+                malformed("a string is not UTF-8"),
+            );
+            row("no will topic", "06", &format!("<a> {block}"), cut());
+            let wildcard = DecodeError::TopicNameInvalid("must not have wildcards");
+            row("will topic with wildcard", "06", &format!("<a> {block} <w/#> <>"), wildcard);
+            let empty = DecodeError::TopicNameInvalid("must not be empty");
+            row("empty will topic", "06", &format!("<a> {block} <> <>"), empty);
+            row("no user name", "82", "<a>", cut());
+            row("user name that is not UTF-8", "82", "<a> 0001 80", malformed("a string is not UTF-8"));
+            row("no password", "C2", "<a> <u>", cut());
+            row("more than it says", "02", "<a> 00", malformed("bytes behind the last field"));
+        }
+    }
+
+    #[test]
+    fn bad_packets_of_one_version_are_refused() {
+        let no_id = DecodeError::ClientIdentifierNotValid("empty without clean session");
+        bad(V311, "no client identifier for a kept session", "10: <MQTT> 04 00 003C <>", no_id);
+        let password = malformed("a password without a user name");
+        bad(V311, "a password alone", "10: <MQTT> 04 42 003C <a> <p>", password);
+        bad(V5, "no property length", "10: <MQTT> 05 02 003C", cut());
+        bad(V5, "property length too long", "10: <MQTT> 05 02 003C 04 <a>", cut());
+        bad(
+            V5,
+            "receive maximum 0",
+            "10: <MQTT> 05 02 003C {21 0000} <a>",
+            protocol("Receive Maximum or Topic Alias is 0"),
+        );
+        let not_allowed = malformed("a property is not allowed in this packet");
+        bad(V5, "a property of the will", "10: <MQTT> 05 02 003C {18 00000001} <a>", not_allowed);
+        bad(
+            V5,
+            "a property of CONNECT in the will",
+            "10: <MQTT> 05 06 003C 00 <a> {21 0001} <w> <>",
+            not_allowed,
+        );
+    }
+
+    #[test]
+    fn what_the_standard_forbids_is_not_written() {
+        let password = Connect { password: Some(Bytes::new()), ..connect(V311) };
+        unwritable(
+            V311,
+            &row(password),
+            EncodeError::Inconsistent("a password without a user name in 3.1.1"),
+        );
+        let unnamed = Connect { client_id: "".into(), clean_start: false, ..connect(V311) };
+        let error = EncodeError::Inconsistent("an empty client identifier without clean session");
+        unwritable(V311, &row(unnamed), error);
+        let long = Connect { user_name: Some("u".repeat(65_536).into()), ..connect(V5) };
+        unwritable(V5, &row(long), EncodeError::FieldTooLong("user name"));
+        let foreign = Connect { properties: properties([Property::TopicAlias(1)]), ..connect(V5) };
+        unwritable(V5, &row(foreign), EncodeError::Inconsistent("a property is not allowed in this packet"));
+    }
+
+    #[test]
+    fn a_bridge_marks_the_protocol_level() {
+        let bridge = row(Connect { bridge: true, ..connect(V311) });
+        let mut buffer = BytesMut::new();
+        crate::codec::encode(&bridge, V311, &mut buffer).unwrap();
+        assert_eq!(buffer[8], 0x84);
+    }
+
+    #[test]
+    fn debug_does_not_show_the_password() {
+        let secret = Connect { password: Some(Bytes::from_static(b"hunter2")), ..connect(V5) };
+        assert!(!format!("{secret:?}").contains("hunter2"));
+        assert!(format!("{secret:?}").contains("password: Some(..)"));
     }
 }

@@ -98,6 +98,58 @@ impl Disconnect {
         check_reason_code(Disconnect::allows(self.reason_code))?;
         buffer.put_u8(self.reason_code.as_u8());
         // The Property Length could be left out when it is 0, but there are clients that wait for it.
-        self.properties.write(buffer)
+        self.properties.write(buffer, PropertyOwner::Disconnect)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Property;
+    use crate::packet::Packet;
+    use crate::packet::table::{
+        V5, V311, bad, cut, good, malformed, properties, protocol, reads, unwritable,
+    };
+
+    #[test]
+    fn good_packets_are_read_and_written() {
+        let normal = Packet::Disconnect(Disconnect::normal());
+        good(V311, "normal", "E0:", &normal);
+        good(V5, "normal", "E0:", &normal);
+        reads(V5, "normal, said", "E0: 00", &normal);
+        reads(V5, "normal with a property length", "E0: 00 00", &normal);
+        for number in 1..=u8::MAX {
+            let Some(reason_code) = ReasonCode::from_u8(number).filter(|code| Disconnect::allows(*code))
+            else {
+                let code = protocol("a reason code is not allowed in this packet");
+                bad(V5, "reason code", &format!("E0: {number:02X}"), code);
+                continue;
+            };
+            let packet = Packet::Disconnect(Disconnect { reason_code, properties: Properties::default() });
+            good(V5, "reason code", &format!("E0: {number:02X} 00"), &packet);
+            reads(V5, "reason code alone", &format!("E0: {number:02X}"), &packet);
+        }
+        let expiry = Disconnect {
+            properties: properties([Property::SessionExpiryInterval(1)]),
+            ..Disconnect::normal()
+        };
+        good(V5, "session expiry", "E0: 00 {11 00000001}", &Packet::Disconnect(expiry));
+    }
+
+    #[test]
+    fn bad_packets_are_refused() {
+        bad(V311, "with a body", "E0: 00", malformed("bytes behind the last field"));
+        bad(V5, "too long", "E0: 00 00 00", malformed("bytes behind the last field"));
+        bad(V5, "property length beyond the end", "E0: 00 01", cut());
+        let foreign = malformed("a property is not allowed in this packet");
+        bad(V5, "property of CONNECT", "E0: 00 {21 0001}", foreign);
+        bad(V5, "flags", "E1:", malformed("the flags of the fixed header are reserved"));
+    }
+
+    #[test]
+    fn what_the_standard_forbids_is_not_written() {
+        let reason_code = ReasonCode::BadUserNameOrPassword;
+        let wrong = Packet::Disconnect(Disconnect { reason_code, ..Disconnect::normal() });
+        unwritable(V5, &wrong, EncodeError::Inconsistent("a reason code is not allowed in this packet"));
     }
 }

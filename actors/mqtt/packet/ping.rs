@@ -13,3 +13,23 @@ pub fn encode_request(buffer: &mut BytesMut) {
 pub fn encode_response(buffer: &mut BytesMut) {
     buffer.extend_from_slice(&[PacketType::PingResp.first_byte(), 0]);
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::Packet;
+    use crate::packet::table::{V5, V311, bad, good, malformed};
+
+    #[test]
+    fn pings_are_two_bytes_in_both_versions() {
+        for version in [V311, V5] {
+            good(version, "PINGREQ", "C0:", &Packet::PingReq);
+            good(version, "PINGRESP", "D0:", &Packet::PingResp);
+            bad(version, "PINGREQ with a body", "C0: 00", malformed("bytes behind the last field"));
+            bad(version, "PINGRESP with a body", "D0: 00", malformed("bytes behind the last field"));
+            let flags = malformed("the flags of the fixed header are reserved");
+            bad(version, "PINGREQ with a flag", "C1:", flags);
+            bad(version, "PINGRESP with a flag", "D8:", flags);
+            bad(version, "packet type 0", "00:", malformed("the packet type is 0"));
+        }
+    }
+}

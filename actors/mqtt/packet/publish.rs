@@ -194,3 +194,148 @@ pub fn encode_parts(
     buffer.extend_from_slice(payload);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Property;
+    use crate::packet::Packet;
+    use crate::packet::table::{
+        V5, V311, bad, bytes, cut, good, malformed, packet_id, properties, protocol, unwritable,
+    };
+
+    fn publish(topic_name: &'static str, qos: QoS, payload: &'static [u8]) -> Publish {
+        Publish {
+            dup: false,
+            qos,
+            retain: false,
+            topic_name: Some(TopicName::new(topic_name).unwrap()),
+            packet_id: (qos != QoS::AtMostOnce).then(|| packet_id(10)),
+            properties: Properties::default(),
+            payload: Bytes::from_static(payload),
+        }
+    }
+
+    #[test]
+    fn good_packets_are_read_and_written() {
+        let qos_0 = publish("a/b", QoS::AtMostOnce, b"hi");
+        let qos_1 = publish("a/b", QoS::AtLeastOnce, b"hi");
+        let qos_2 = publish("ä/😀", QoS::ExactlyOnce, b"");
+        let retained = Publish { retain: true, ..qos_0.clone() };
+        let again = Publish { dup: true, retain: true, ..qos_1.clone() };
+        good(V311, "QoS 0", "30: <a/b> 'hi'", &Packet::Publish(qos_0.clone()));
+        good(V311, "QoS 1", "32: <a/b> 000A 'hi'", &Packet::Publish(qos_1.clone()));
+        good(V311, "QoS 2, empty", "34: <ä/😀> 000A", &Packet::Publish(qos_2.clone()));
+        good(V311, "retained", "31: <a/b> 'hi'", &Packet::Publish(retained.clone()));
+        good(V311, "again", "3B: <a/b> 000A 'hi'", &Packet::Publish(again.clone()));
+        good(V5, "QoS 0", "30: <a/b> 00 'hi'", &Packet::Publish(qos_0.clone()));
+        good(V5, "QoS 1", "32: <a/b> 000A 00 'hi'", &Packet::Publish(qos_1));
+        good(V5, "QoS 2, empty", "34: <ä/😀> 000A 00", &Packet::Publish(qos_2));
+        good(V5, "retained", "31: <a/b> 00 'hi'", &Packet::Publish(retained));
+        good(V5, "again", "3B: <a/b> 000A 00 'hi'", &Packet::Publish(again));
+        let alias = properties([Property::TopicAlias(7), Property::MessageExpiryInterval(9)]);
+        let aliased = Publish { properties: alias, ..qos_0 };
+        let row = "30: <a/b> {23 0007 02 00000009} 'hi'";
+        good(V5, "topic and alias", row, &Packet::Publish(aliased.clone()));
+        let alone = Publish { topic_name: None, ..aliased };
+        good(V5, "alias alone", "30: <> {23 0007 02 00000009} 'hi'", &Packet::Publish(alone));
+    }
+
+    #[test]
+    fn three_subscription_identifiers_stay_out_of_the_payload() {
+        let identifiers = [1, 200, 268_435_455].map(Property::SubscriptionIdentifier);
+        let matched =
+            Publish { properties: properties(identifiers), ..publish("a", QoS::AtMostOnce, b"payload") };
+        let row = "30: <a> {0B 01 0B C801 0B FFFFFF7F} 'payload'";
+        good(V5, "three identifiers", row, &Packet::Publish(matched));
+    }
+
+    #[test]
+    fn bad_packets_are_refused() {
+        for (version, block) in [(V311, ""), (V5, "00")] {
+            let row = |name: &str, first: &str, body: &str, error: DecodeError| {
+                bad(version, name, &format!("{first}: {body} {block} 'hi'"), error);
+            };
+            row("QoS 3", "36", "<a> 000A", malformed("the QoS is 3"));
+            row("QoS 3 and DUP", "3E", "<a> 000A", malformed("the QoS is 3"));
+            row("DUP with QoS 0", "38", "<a>", malformed("DUP with QoS 0"));
+            row("packet identifier 0", "32", "<a> 0000", protocol("the packet identifier is 0"));
+            let wildcard = DecodeError::TopicNameInvalid("must not have wildcards");
+            row("#", "30", "<a/#>", wildcard);
+            row("+", "30", "<+/a>", wildcard);
+            row("U+0000", "30", "0003 'a' 00 'b'", malformed("a string has U+0000"));
+            row("a surrogate", "30", "0003 EDA080", malformed("a string is not UTF-8"));
+            row("an overlong slash", "30", "0002 C0AF", malformed("a string is not UTF-8"));
+            bad(version, "empty", "30:", cut());
+            bad(version, "half a length", "30: 00", cut());
+            bad(version, "topic cut", "30: 0005 'abcd'", cut());
+            bad(version, "packet identifier cut", "32: <a> 00", cut());
+        }
+        bad(V311, "no topic", "30: <> 'hi'", DecodeError::TopicNameInvalid("must not be empty"));
+        bad(V5, "no topic", "30: <> 00 'hi'", protocol("neither a topic name nor a topic alias"));
+        bad(V5, "no property length", "30: <a>", cut());
+        bad(V5, "property length beyond the end", "30: <a> 03 0100", cut());
+        let overlong = malformed("a variable byte integer is longer than 4 bytes");
+        bad(V5, "property length of five bytes", "30: <a> 8080808001 'hi'", overlong);
+        bad(V5, "topic alias 0", "30: <a> {23 0000}", protocol("Receive Maximum or Topic Alias is 0"));
+        bad(V5, "subscription identifier 0", "30: <a> {0B 00}", protocol("Subscription Identifier is 0"));
+    }
+
+    #[test]
+    fn what_the_standard_forbids_is_not_written() {
+        let plain = publish("a", QoS::AtMostOnce, b"");
+        let identifier = EncodeError::Inconsistent("a packet identifier goes with QoS 1 and 2 only");
+        let no_topic = EncodeError::Inconsistent("neither a topic name nor a topic alias");
+        let rows = [
+            (Publish { packet_id: Some(packet_id(1)), ..plain.clone() }, identifier),
+            (Publish { qos: QoS::AtLeastOnce, ..plain.clone() }, identifier),
+            (
+                Publish { dup: true, ..plain.clone() },
+                EncodeError::Inconsistent("DUP goes with QoS 1 and 2 only"),
+            ),
+            (Publish { topic_name: None, ..plain }, no_topic),
+        ];
+        for (publish, error) in rows {
+            unwritable(V311, &Packet::Publish(publish.clone()), error);
+            unwritable(V5, &Packet::Publish(publish), error);
+        }
+        let alias = properties([Property::TopicAlias(1)]);
+        let aliased = Publish { topic_name: None, properties: alias, ..publish("a", QoS::AtMostOnce, b"") };
+        unwritable(V311, &Packet::Publish(aliased), no_topic);
+        let header = PublishHeader { dup: false, qos: QoS::AtMostOnce, retain: false, packet_id: None };
+        let long = "t".repeat(65_536);
+        let mut buffer = BytesMut::new();
+        let written = encode_parts(&mut buffer, V5, header, &long, &[], &[]);
+        assert_eq!(written, Err(EncodeError::FieldTooLong("topic name")));
+        assert!(buffer.is_empty());
+    }
+
+    #[test]
+    fn every_length_of_the_remaining_length_is_written_as_it_is_read() {
+        let header =
+            PublishHeader { dup: false, qos: QoS::AtLeastOnce, retain: false, packet_id: Some(packet_id(1)) };
+        for payload_len in [0, 100, 122, 123, 124, 16_378, 16_379, 16_380, 2_097_200] {
+            let payload = vec![7; payload_len];
+            for version in [V311, V5] {
+                let mut buffer = BytesMut::new();
+                encode_parts(&mut buffer, version, header, "t", &[], &payload).unwrap();
+                assert_eq!(buffer.len(), encoded_len_parts(version, header.qos, 1, 0, payload_len));
+                let decoded = crate::codec::decode(&mut buffer, version, &Default::default());
+                match decoded {
+                    Ok(Some(Packet::Publish(publish))) => assert_eq!(publish.payload, payload),
+                    other => panic!("{payload_len}: {other:?}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn topic_and_payload_are_slices_of_what_was_read() {
+        let encoded = Bytes::from(bytes("30: <topic> 'payload'"));
+        let mut reader = Reader::of_range(&encoded, 2..encoded.len());
+        let publish = Publish::decode(0, &mut reader, V311).unwrap();
+        let range = encoded.as_ptr_range();
+        let topic = publish.topic_name.unwrap();
+        assert!(range.contains(&topic.as_str().as_ptr()) && range.contains(&publish.payload.as_ptr()));
+    }
+}

@@ -156,7 +156,7 @@ impl Subscribe {
         }
         buffer.put_u16(self.packet_id.get());
         if version.is_v5() {
-            self.properties.write(buffer)?;
+            self.properties.write(buffer, PropertyOwner::Subscribe)?;
         }
         for (filter, options) in &self.subscriptions {
             if version.is_v5() && options.no_local && filter.shared().is_some() {
@@ -166,5 +166,95 @@ impl Subscribe {
             buffer.put_u8(options.as_u8(version));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Property;
+    use crate::packet::Packet;
+    use crate::packet::table::{
+        V5, V311, bad, cut, good, malformed, packet_id, properties, protocol, unwritable,
+    };
+
+    fn filter(text: &'static str) -> TopicFilter {
+        TopicFilter::new(text).unwrap()
+    }
+
+    fn row(properties: Properties, subscriptions: Vec<(TopicFilter, SubscriptionOptions)>) -> Packet {
+        Packet::Subscribe(Subscribe { packet_id: packet_id(10), properties, subscriptions })
+    }
+
+    #[test]
+    fn good_packets_are_read_and_written() {
+        let none = Properties::default;
+        let two = vec![
+            (filter("a/#"), SubscriptionOptions::with_qos(QoS::AtLeastOnce)),
+            (filter("+"), SubscriptionOptions::with_qos(QoS::ExactlyOnce)),
+        ];
+        good(V311, "two filters", "82: 000A <a/#> 01 <+> 02", &row(none(), two.clone()));
+        good(V5, "two filters", "82: 000A 00 <a/#> 01 <+> 02", &row(none(), two.clone()));
+        let identifier = properties([Property::SubscriptionIdentifier(128)]);
+        good(V5, "identifier", "82: 000A {0B 8001} <a/#> 01 <+> 02", &row(identifier, two));
+        let options = SubscriptionOptions {
+            qos: QoS::ExactlyOnce,
+            no_local: true,
+            retain_as_published: true,
+            retain_handling: RetainHandling::DoNotSend,
+        };
+        good(V5, "all options", "82: 000A 00 <a> 2E", &row(none(), vec![(filter("a"), options)]));
+        let shared = vec![(filter("$share/g/a"), SubscriptionOptions::default())];
+        good(V5, "shared", "82: 000A 00 <$share/g/a> 00", &row(none(), shared));
+    }
+
+    #[test]
+    fn bad_packets_are_refused() {
+        for (version, block) in [(V311, ""), (V5, "00")] {
+            let row = |name: &str, rest: &str, error: DecodeError| {
+                bad(version, name, &format!("82: 000A {block} {rest}"), error);
+            };
+            row("no filter", "", protocol("SUBSCRIBE without a topic filter"));
+            row("no options", "<a>", cut());
+            row("second filter cut", "<a> 00 0002 'b'", cut());
+            row("QoS 3", "<a> 03", malformed("the QoS of a subscription is 3"));
+            row("reserved bit 6", "<a> 40", malformed("a reserved subscription option is set"));
+            row("reserved bit 7", "<a> 80", malformed("a reserved subscription option is set"));
+            row("empty filter", "<> 00", DecodeError::TopicFilterInvalid("must not be empty"));
+            let hash = DecodeError::TopicFilterInvalid("# must stand alone in the last level");
+            row("# before the end", "<a/#/b> 00", hash);
+            row("# not alone", "<a#> 00", hash);
+            row(
+                "+ not alone",
+                "<a+/b> 00",
+                DecodeError::TopicFilterInvalid("+ must stand alone in its level"),
+            );
+            row("U+0000", "0001 00 00", malformed("a string has U+0000"));
+            row("not UTF-8", "0001 FF 00", malformed("a string is not UTF-8"));
+            bad(version, "empty", "82:", cut());
+            let zero = protocol("the packet identifier is 0");
+            bad(version, "identifier 0", &format!("82: 0000 {block} <a> 00"), zero);
+        }
+        for options in ["04", "08", "10", "20"] {
+            let reserved = malformed("a reserved subscription option is set");
+            bad(V311, "option of 5.0", &format!("82: 000A <a> {options}"), reserved);
+        }
+        bad(V5, "retain handling 3", "82: 000A 00 <a> 30", protocol("retain handling is 3"));
+        let no_local = protocol("No Local on a shared subscription");
+        bad(V5, "No Local and shared", "82: 000A 00 <$share/g/a> 04", no_local);
+        bad(V5, "two identifiers", "82: 000A {0B 01 0B 02} <a> 00", protocol("a property stands twice"));
+        bad(V5, "identifier 0", "82: 000A {0B 00} <a> 00", protocol("Subscription Identifier is 0"));
+        bad(V5, "no property length", "82: 000A", cut());
+        let foreign = malformed("a property is not allowed in this packet");
+        bad(V5, "property of PUBLISH", "82: 000A {01 00} <a> 00", foreign);
+    }
+
+    #[test]
+    fn what_the_standard_forbids_is_not_written() {
+        let empty = row(Properties::default(), Vec::new());
+        unwritable(V5, &empty, EncodeError::Inconsistent("SUBSCRIBE without a topic filter"));
+        let options = SubscriptionOptions { no_local: true, ..SubscriptionOptions::default() };
+        let shared = row(Properties::default(), vec![(filter("$share/g/a"), options)]);
+        unwritable(V5, &shared, EncodeError::Inconsistent("No Local on a shared subscription"));
     }
 }

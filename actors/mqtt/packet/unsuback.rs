@@ -69,11 +69,53 @@ impl UnsubAck {
         if self.reason_codes.is_empty() {
             return Err(EncodeError::Inconsistent("UNSUBACK without a reason code"));
         }
-        self.properties.write(buffer)?;
+        self.properties.write(buffer, PropertyOwner::UnsubAck)?;
         for &reason_code in &self.reason_codes {
             check_reason_code(UnsubAck::allows(reason_code))?;
             buffer.put_u8(reason_code.as_u8());
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Property;
+    use crate::packet::Packet;
+    use crate::packet::table::{
+        V5, V311, bad, cut, good, malformed, packet_id, properties, protocol, unwritable,
+    };
+
+    fn row(properties: Properties, reason_codes: Vec<ReasonCode>) -> Packet {
+        Packet::UnsubAck(UnsubAck { packet_id: packet_id(10), properties, reason_codes })
+    }
+
+    #[test]
+    fn good_packets_are_read_and_written() {
+        good(V311, "no codes", "B0: 000A", &row(Properties::default(), Vec::new()));
+        let codes = vec![ReasonCode::Success, ReasonCode::NoSubscriptionExisted];
+        good(V5, "two codes", "B0: 000A 00 00 11", &row(Properties::default(), codes));
+        let why = properties([Property::ReasonString("w".into())]);
+        good(V5, "a reason", "B0: 000A {1F <w>} 87", &row(why, vec![ReasonCode::NotAuthorized]));
+    }
+
+    #[test]
+    fn bad_packets_are_refused() {
+        for version in [V311, V5] {
+            bad(version, "empty", "B0:", cut());
+            bad(version, "identifier 0", "B0: 0000 00 00", protocol("the packet identifier is 0"));
+        }
+        bad(V311, "codes", "B0: 000A 00", malformed("bytes behind the last field"));
+        bad(V5, "no property length", "B0: 000A", cut());
+        bad(V5, "no code", "B0: 000A 00", protocol("UNSUBACK without a reason code"));
+        let code = protocol("a reason code is not allowed in this packet");
+        bad(V5, "code of SUBACK", "B0: 000A 00 01", code);
+    }
+
+    #[test]
+    fn what_the_standard_forbids_is_not_written() {
+        let empty = row(Properties::default(), Vec::new());
+        unwritable(V5, &empty, EncodeError::Inconsistent("UNSUBACK without a reason code"));
     }
 }

@@ -55,11 +55,59 @@ impl Unsubscribe {
         }
         buffer.put_u16(self.packet_id.get());
         if version.is_v5() {
-            self.properties.write(buffer)?;
+            self.properties.write(buffer, PropertyOwner::Unsubscribe)?;
         }
         for filter in &self.topic_filters {
             write_utf8_string(buffer, filter.as_str(), "topic filter")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Property;
+    use crate::packet::Packet;
+    use crate::packet::table::{
+        V5, V311, bad, cut, good, malformed, packet_id, properties, protocol, unwritable,
+    };
+
+    fn row(properties: Properties, filters: &[&'static str]) -> Packet {
+        let topic_filters = filters.iter().map(|text| TopicFilter::new(*text).unwrap()).collect();
+        Packet::Unsubscribe(Unsubscribe { packet_id: packet_id(10), properties, topic_filters })
+    }
+
+    #[test]
+    fn good_packets_are_read_and_written() {
+        good(V311, "two", "A2: 000A <a/#> <b>", &row(Properties::default(), &["a/#", "b"]));
+        good(V5, "two", "A2: 000A 00 <a/#> <b>", &row(Properties::default(), &["a/#", "b"]));
+        let user = properties([Property::UserProperty("k".into(), "".into())]);
+        good(V5, "a user property", "A2: 000A {26 <k> <>} <a>", &row(user, &["a"]));
+    }
+
+    #[test]
+    fn bad_packets_are_refused() {
+        for (version, block) in [(V311, ""), (V5, "00")] {
+            let row = |name: &str, rest: &str, error: DecodeError| {
+                bad(version, name, &format!("A2: 000A {block} {rest}"), error);
+            };
+            row("no filter", "", protocol("UNSUBSCRIBE without a topic filter"));
+            row("filter cut", "<a> 0003 'b'", cut());
+            row("empty filter", "<>", DecodeError::TopicFilterInvalid("must not be empty"));
+            row("+ not alone", "<+a>", DecodeError::TopicFilterInvalid("+ must stand alone in its level"));
+            row("not UTF-8", "0001 C0", malformed("a string is not UTF-8"));
+            bad(version, "empty", "A2:", cut());
+            let zero = protocol("the packet identifier is 0");
+            bad(version, "identifier 0", &format!("A2: 0000 {block} <a>"), zero);
+        }
+        let foreign = malformed("a property is not allowed in this packet");
+        bad(V5, "property of SUBSCRIBE", "A2: 000A {0B 01} <a>", foreign);
+    }
+
+    #[test]
+    fn what_the_standard_forbids_is_not_written() {
+        let empty = row(Properties::default(), &[]);
+        unwritable(V5, &empty, EncodeError::Inconsistent("UNSUBSCRIBE without a topic filter"));
     }
 }

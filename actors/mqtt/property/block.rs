@@ -5,9 +5,11 @@ use std::ops::Range;
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
-use super::check::{check_block, read_id, skip_value};
+use super::check::{check_block, inconsistent, read_id, skip_value};
 use super::{PropertiesBuilder, Property, PropertyId, PropertyOwner};
-use crate::wire::{Reader, variable_byte_integer_len};
+use crate::wire::{
+    Reader, VARIABLE_BYTE_INTEGER_MAX, variable_byte_integer_len, write_variable_byte_integer,
+};
 use crate::{DecodeError, EncodeError, QoS};
 
 /// A checked block of properties in wire order, without its length prefix; empty for 3.1.1. Cloning shares
@@ -58,12 +60,14 @@ impl Properties {
         variable_byte_integer_len(self.raw.len()) + self.raw.len()
     }
 
-    /// Appends the length prefix and the block.
-    pub(crate) fn write(&self, buffer: &mut BytesMut) -> Result<(), EncodeError> {
-        if self.raw.len() > crate::wire::VARIABLE_BYTE_INTEGER_MAX {
+    /// Appends the length prefix and the block, after the same check as for what is received: these may be
+    /// the properties of another kind of packet.
+    pub(crate) fn write(&self, buffer: &mut BytesMut, owner: PropertyOwner) -> Result<(), EncodeError> {
+        if self.raw.len() > VARIABLE_BYTE_INTEGER_MAX {
             return Err(EncodeError::PacketTooLong);
         }
-        crate::wire::write_variable_byte_integer(buffer, self.raw.len());
+        check_block(&self.raw, owner).map_err(|error| inconsistent(&error))?;
+        write_variable_byte_integer(buffer, self.raw.len());
         buffer.extend_from_slice(&self.raw);
         Ok(())
     }

@@ -3,12 +3,12 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
 
-use super::check::{check_value, read_id};
+use super::check::{check_value, inconsistent, read_id};
 use super::{Properties, Property};
+use crate::EncodeError;
 use crate::wire::{
     Reader, VARIABLE_BYTE_INTEGER_MAX, write_binary, write_utf8_string, write_variable_byte_integer,
 };
-use crate::{DecodeError, EncodeError};
 
 /// Collects properties in the order in which they shall stand on the wire.
 #[derive(Clone, Debug, Default)]
@@ -43,13 +43,7 @@ impl PropertiesBuilder {
     fn check_from(&self, start: usize) -> Result<(), EncodeError> {
         let written = Bytes::copy_from_slice(&self.raw[start..]);
         let mut reader = Reader::new(&written);
-        match read_id(&mut reader).and_then(|id| check_value(id, &mut reader)) {
-            Ok(()) => Ok(()),
-            Err(DecodeError::Protocol(what) | DecodeError::Malformed(what)) => {
-                Err(EncodeError::Inconsistent(what))
-            }
-            Err(_) => Err(EncodeError::Inconsistent("a property breaks its rules")),
-        }
+        read_id(&mut reader).and_then(|id| check_value(id, &mut reader)).map_err(|error| inconsistent(&error))
     }
 
     /// The block of all properties that were pushed.

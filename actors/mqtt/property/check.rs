@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::id::{PropertyId, PropertyOwner, WireType};
-use crate::DecodeError;
 use crate::wire::Reader;
+use crate::{DecodeError, EncodeError};
 
 /// Reads the next Property Identifier. It is a Variable Byte Integer by the letter, but all that exist have
 /// one byte, so a byte from 0x80 on is unknown either way.
@@ -93,4 +93,12 @@ pub(super) fn check_value(id: PropertyId, reader: &mut Reader<'_>) -> Result<(),
         }
     }
     Ok(())
+}
+
+/// What is an error of the peer when it is received is an error of ours before it is sent.
+pub(super) fn inconsistent(error: &DecodeError) -> EncodeError {
+    match error {
+        DecodeError::Malformed(what) | DecodeError::Protocol(what) => EncodeError::Inconsistent(what),
+        _ => EncodeError::Inconsistent("a property breaks its rules"),
+    }
 }

@@ -4,6 +4,8 @@ mod block;
 mod builder;
 mod check;
 pub mod id;
+#[cfg(test)]
+mod tests;
 
 use bytes::Bytes;
 use bytestring::ByteString;
