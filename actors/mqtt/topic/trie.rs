@@ -1,59 +1,245 @@
-//! Which subscriptions match a Topic Name.
+//! Which subscriptions match a Topic Name. Filters without wildcards are found by one look-up of the whole topic;
+//! filters with wildcards stand in a tree of levels, of which a match visits only the nodes that fit the topic.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
-use super::{TopicFilter, TopicName, filter};
+use foldhash::fast::RandomState;
+
+use super::children::shrink_if_sparse;
+use super::level_tree::{Child, LevelTree, ROOT, level_end};
+use super::subscribers::Subscribers;
+use super::{TopicFilter, TopicName};
 
 /// A set of subscriptions: (Topic Filter, subscriber) to the options of the subscription.
-#[derive(Debug, Clone)]
+///
+/// A match does not allocate (unless more than 32 `+` are open at once), does not recurse, and takes time in
+/// proportion to the nodes that fit, the length of the topic and the matches. The texts of the filters are copied:
+/// nothing keeps the packet alive that they came in.
+#[derive(Debug)]
 pub struct FilterTrie<K, V> {
-    all: BTreeMap<(String, K), V>,
+    exact: HashMap<Box<str>, Subscribers<K, V>, RandomState>,
+    wildcard: LevelTree<Leaf<K, V>>,
+    len: usize,
+}
+
+/// The subscriptions of one path of levels.
+#[derive(Debug)]
+struct Leaf<K, V> {
+    /// Those whose filter is the path.
+    here: Subscribers<K, V>,
+    /// Those whose filter is the path and `#` behind it.
+    below: Subscribers<K, V>,
+}
+
+/// Where a filter is stored.
+enum Place<'filter> {
+    Exact(&'filter str),
+    Here(&'filter str),
+    Below(Option<&'filter str>),
+}
+
+impl<'filter> Place<'filter> {
+    fn of(filter: &'filter TopicFilter) -> Place<'filter> {
+        let pattern = filter.pattern();
+        if pattern == "#" {
+            Place::Below(None)
+        } else if let Some(path) = pattern.strip_suffix("/#") {
+            Place::Below(Some(path))
+        } else if pattern.contains('+') {
+            Place::Here(pattern)
+        } else {
+            Place::Exact(pattern)
+        }
+    }
 }
 
 impl<K: Copy + Ord, V> FilterTrie<K, V> {
     /// An empty set.
     pub fn new() -> FilterTrie<K, V> {
-        FilterTrie { all: BTreeMap::new() }
+        FilterTrie { exact: HashMap::default(), wildcard: LevelTree::new(), len: 0 }
     }
 
     /// Adds a subscription; returns the options that it replaces, if the subscriber has the filter already
-    /// `[MQTT-3.8.4-3]`. A filter with a share name is stored by the part behind it.
+    /// `[MQTT-3.8.4-3]`. A shared subscription is stored by the part behind its share name, so where one
+    /// subscriber may be in several groups the key must tell the groups apart.
     pub fn insert(&mut self, filter: &TopicFilter, key: K, value: V) -> Option<V> {
-        self.all.insert((filter.pattern().to_owned(), key), value)
+        let replaced = match Place::of(filter) {
+            Place::Exact(topic) => match self.exact.get_mut(topic) {
+                Some(subscribers) => subscribers.insert(key, value),
+                None => {
+                    self.exact.insert(topic.into(), Subscribers::One(key, value));
+                    None
+                }
+            },
+            Place::Here(path) => self.leaf(Some(path)).here.insert(key, value),
+            Place::Below(path) => self.leaf(path).below.insert(key, value),
+        };
+        self.len += usize::from(replaced.is_none());
+        replaced
     }
 
     /// Takes a subscription away and returns its options.
     pub fn remove(&mut self, filter: &TopicFilter, key: K) -> Option<V> {
-        self.all.remove(&(filter.pattern().to_owned(), key))
+        let removed = match Place::of(filter) {
+            Place::Exact(topic) => self.remove_exact(topic, key),
+            Place::Here(path) => self.remove_wildcard(Some(path), |leaf| leaf.here.remove(key)),
+            Place::Below(path) => self.remove_wildcard(path, |leaf| leaf.below.remove(key)),
+        };
+        self.len -= usize::from(removed.is_some());
+        removed
     }
 
     /// The number of subscriptions.
     pub fn len(&self) -> usize {
-        self.all.len()
+        self.len
     }
 
     /// Whether there is no subscription.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.len == 0
     }
 
-    /// Visits every subscription that matches; a subscriber once for each of its filters that matches.
+    /// Visits every subscription that matches, in no particular order; a subscriber once for each of its filters
+    /// that matches (what then becomes of the message is `[MQTT-3.3.4-2]`).
     pub fn for_each_match(&self, topic: &TopicName, visit: impl FnMut(&K, &V)) {
         self.for_each_match_str(topic.as_str(), visit);
     }
 
     /// The same for a text that is known to be a Topic Name.
     pub fn for_each_match_str(&self, topic: &str, mut visit: impl FnMut(&K, &V)) {
-        for ((pattern, key), value) in &self.all {
-            if filter::matches(pattern, topic) {
-                visit(key, value);
-            }
+        if let Some(subscribers) = self.exact.get(topic) {
+            subscribers.for_each(&mut visit);
         }
+        if self.wildcard.len() > 0 {
+            self.for_each_wildcard_match(topic, visit);
+        }
+    }
+
+    fn for_each_wildcard_match(&self, topic: &str, mut visit: impl FnMut(&K, &V)) {
+        // A wildcard in the first level does not match a name that starts with `$` [MQTT-4.7.2-1].
+        let wildcard_first = !topic.starts_with('$');
+        let root = self.wildcard.node(ROOT);
+        let mut pending = Pending::new();
+        let end = level_end(topic, 0);
+        if wildcard_first {
+            if let Some(leaf) = &root.value {
+                leaf.below.for_each(&mut visit);
+            }
+            pending.push(root.plus, end);
+        }
+        pending.push(root.children.get(&topic[..end]), end);
+        while let Some((index, at)) = pending.pop() {
+            let node = self.wildcard.node(index.get());
+            let Some(at) = skip_levels(topic, at, &node.rest) else {
+                continue;
+            };
+            let at_end = at == topic.len();
+            if let Some(leaf) = &node.value {
+                leaf.below.for_each(&mut visit);
+                if at_end {
+                    leaf.here.for_each(&mut visit);
+                }
+            }
+            if at_end || (node.plus.is_none() && node.children.len() == 0) {
+                continue;
+            }
+            let end = level_end(topic, at + 1);
+            pending.push(node.plus, end);
+            pending.push(node.children.get(&topic[at + 1..end]), end);
+        }
+    }
+
+    fn leaf(&mut self, path: Option<&str>) -> &mut Leaf<K, V> {
+        self.wildcard
+            .get_or_insert_with(path, || Leaf { here: Subscribers::default(), below: Subscribers::default() })
+    }
+
+    fn remove_exact(&mut self, topic: &str, key: K) -> Option<V> {
+        let subscribers = self.exact.get_mut(topic)?;
+        let removed = subscribers.remove(key)?;
+        if subscribers.is_empty() {
+            self.exact.remove(topic);
+            shrink_if_sparse(&mut self.exact);
+        }
+        Some(removed)
+    }
+
+    fn remove_wildcard(
+        &mut self,
+        path: Option<&str>,
+        remove: impl FnOnce(&mut Leaf<K, V>) -> Option<V>,
+    ) -> Option<V> {
+        let leaf = self.wildcard.get_mut(path)?;
+        let removed = remove(leaf)?;
+        if leaf.here.is_empty() && leaf.below.is_empty() {
+            self.wildcard.remove(path);
+        }
+        Some(removed)
     }
 }
 
 impl<K: Copy + Ord, V> Default for FilterTrie<K, V> {
     fn default() -> FilterTrie<K, V> {
         FilterTrie::new()
+    }
+}
+
+/// Where the topic goes on behind the levels of a node that starts at `at`; `None` if they do not fit.
+fn skip_levels(topic: &str, at: usize, rest: &str) -> Option<usize> {
+    let mut at = at;
+    let mut rest = rest.strip_prefix('/');
+    while let Some(levels) = rest {
+        let (wanted, behind) = super::split_level(levels);
+        if at == topic.len() {
+            return None;
+        }
+        let end = level_end(topic, at + 1);
+        if wanted != "+" && wanted != &topic[at + 1..end] {
+            return None;
+        }
+        (at, rest) = (end, behind);
+    }
+    Some(at)
+}
+
+/// The nodes that a match has still to visit, each with the place in the topic where its own levels start. A node
+/// puts at most two in and the next visit takes one out, so there are never more than the branches on one path.
+struct Pending {
+    first: [(Child, u32); Pending::FIRST],
+    len: usize,
+    more: Vec<(Child, u32)>,
+}
+
+impl Pending {
+    const FIRST: usize = 32;
+
+    fn new() -> Pending {
+        Pending { first: [(Child::MIN, 0); Pending::FIRST], len: 0, more: Vec::new() }
+    }
+
+    fn push(&mut self, node: Option<Child>, at: usize) {
+        let Some(node) = node else {
+            return;
+        };
+        // A Topic Name has at most 65,535 bytes.
+        let visit = (node, at as u32);
+        match self.first.get_mut(self.len) {
+            Some(free) => {
+                *free = visit;
+                self.len += 1;
+            }
+            None => self.more.push(visit),
+        }
+    }
+
+    fn pop(&mut self) -> Option<(Child, usize)> {
+        let (node, at) = match self.more.pop() {
+            Some(visit) => visit,
+            None => {
+                self.len = self.len.checked_sub(1)?;
+                self.first[self.len]
+            }
+        };
+        Some((node, at as usize))
     }
 }
