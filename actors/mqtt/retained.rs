@@ -132,3 +132,113 @@ impl<'filter> Wanted<'filter> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::topic::trie::tests::{any_filter, any_topic};
+
+    fn name(text: &str) -> TopicName {
+        TopicName::new(text.to_owned()).unwrap()
+    }
+
+    fn matches(store: &RetainedStore<u32>, filter: &str) -> Vec<String> {
+        let mut topics = Vec::new();
+        store.for_each_match(&TopicFilter::new(filter.to_owned()).unwrap(), |topic, _| {
+            topics.push(topic.as_str().to_owned());
+        });
+        topics.sort_unstable();
+        topics
+    }
+
+    #[test]
+    fn a_filter_finds_the_topics_that_it_matches() {
+        let mut store = RetainedStore::new();
+        for topic in
+            ["sensor", "sensor/1", "sensor/1/t", "sensor/1/t/max", "sensor/2/t", "/", "$SYS/up", "é/t"]
+        {
+            assert_eq!(store.set(name(topic), 0), None);
+        }
+        let rows: [(&str, &[&str]); 11] = [
+            ("sensor/1/t", &["sensor/1/t"]),
+            ("sensor/3/t", &[]),
+            ("sensor/1/#", &["sensor/1", "sensor/1/t", "sensor/1/t/max"]),
+            ("sensor/+/t", &["sensor/1/t", "sensor/2/t"]),
+            ("+/+", &["/", "sensor/1", "é/t"]),
+            ("+", &["sensor"]),
+            ("#", &["/", "sensor", "sensor/1", "sensor/1/t", "sensor/1/t/max", "sensor/2/t", "é/t"]),
+            ("+/#", &["/", "sensor", "sensor/1", "sensor/1/t", "sensor/1/t/max", "sensor/2/t", "é/t"]),
+            ("$SYS/#", &["$SYS/up"]),
+            ("+/up", &[]),
+            ("+/+/t/#", &["sensor/1/t", "sensor/1/t/max", "sensor/2/t"]),
+        ];
+        for (filter, topics) in rows {
+            assert_eq!(matches(&store, filter), topics, "{filter}");
+        }
+        assert_eq!(store.iter().count(), 8);
+    }
+
+    #[test]
+    fn the_last_value_of_a_topic_stays_until_it_is_removed() {
+        let mut store = RetainedStore::new();
+        assert!(store.is_empty());
+        assert_eq!(store.set(name("a/b"), 1), None);
+        assert_eq!(store.set(name("a/b"), 2), Some(1));
+        assert_eq!(store.get(&name("a/b")), Some(&2));
+        assert_eq!(store.get(&name("a")), None);
+        assert_eq!(store.get(&name("a/b/")), None);
+        assert_eq!(store.remove(&name("a")), None);
+        assert_eq!(store.remove(&name("a/b")), Some(2));
+        assert_eq!(store.remove(&name("a/b")), None);
+        assert_eq!((store.len(), store.is_empty()), (0, true));
+    }
+
+    #[test]
+    fn the_deepest_topics_overflow_no_stack() {
+        let small_stack = std::thread::Builder::new().stack_size(128 * 1024).spawn(|| {
+            let mut store = RetainedStore::new();
+            for depth in 1..=2_000 {
+                store.set(name(&"/".repeat(depth)), 0);
+            }
+            store.set(name(&"/".repeat(65_535)), 0);
+            assert_eq!(matches(&store, "#").len(), 2_001);
+            // 1,999 levels or more: that is 1,998 slashes or more.
+            assert_eq!(matches(&store, &("+/".repeat(1_999) + "#")).len(), 4);
+            assert_eq!(matches(&store, &("+/".repeat(1_000) + "+")).len(), 1);
+            assert_eq!(store.remove(&name(&"/".repeat(65_535))), Some(0));
+        });
+        small_stack.unwrap().join().unwrap();
+    }
+
+    proptest! {
+        #[test]
+        fn the_store_agrees_with_a_plain_table(
+            steps in prop::collection::vec((any_topic(), 0_u32..100, 0..3), 0..80),
+            filters in prop::collection::vec(any_filter(), 1..20),
+        ) {
+            let mut store = RetainedStore::new();
+            let mut table = BTreeMap::new();
+            for (topic, value, action) in steps {
+                let topic = name(&topic);
+                if action == 0 {
+                    prop_assert_eq!(store.remove(&topic), table.remove(&topic));
+                } else {
+                    prop_assert_eq!(store.set(topic.clone(), value), table.insert(topic.clone(), value));
+                }
+                prop_assert_eq!(store.get(&topic), table.get(&topic));
+                prop_assert_eq!(store.len(), table.len());
+            }
+            for filter in filters {
+                let mut found = Vec::new();
+                store.for_each_match(&filter, |topic, value| found.push((topic.clone(), *value)));
+                found.sort_unstable();
+                let wanted = table.iter().filter(|(topic, _)| filter.matches(topic));
+                prop_assert_eq!(found, wanted.map(|(topic, value)| (topic.clone(), *value)).collect::<Vec<_>>());
+            }
+        }
+    }
+}

@@ -243,3 +243,199 @@ impl Pending {
         Some((node, at as usize))
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn filter(text: &str) -> TopicFilter {
+        TopicFilter::new(text.to_owned()).unwrap()
+    }
+
+    fn matches<V: Copy>(trie: &FilterTrie<u32, V>, topic: &str) -> Vec<u32> {
+        let mut keys = Vec::new();
+        trie.for_each_match(&TopicName::new(topic.to_owned()).unwrap(), |key, _| keys.push(*key));
+        keys.sort_unstable();
+        keys
+    }
+
+    #[test]
+    fn every_kind_of_filter_is_found() {
+        let filters =
+            ["a/b", "a/+", "+/b", "a/#", "#", "+/+/#", "a/b/#", "/", "+", "$SYS/#", "$share/g/a/b", "a"];
+        let mut trie = FilterTrie::new();
+        for (key, text) in (0..).zip(filters) {
+            assert_eq!(trie.insert(&filter(text), key, ()), None);
+        }
+        let rows: [(&str, &[u32]); 7] = [
+            ("a/b", &[0, 1, 2, 3, 4, 5, 6, 10]),
+            ("a", &[3, 4, 8, 11]),
+            ("a/b/c", &[3, 4, 5, 6]),
+            ("/", &[4, 5, 7]),
+            ("c", &[4, 8]),
+            ("$SYS/b", &[9]),
+            ("$SYS", &[9]),
+        ];
+        for (topic, keys) in rows {
+            assert_eq!(matches(&trie, topic), keys, "{topic}");
+        }
+    }
+
+    #[test]
+    fn the_same_subscription_again_replaces_the_options() {
+        for text in ["a/b", "a/+", "a/#", "#", "+", "/"] {
+            let mut trie = FilterTrie::new();
+            assert_eq!(trie.insert(&filter(text), 1, "first"), None);
+            assert_eq!(trie.insert(&filter(text), 2, "other"), None);
+            assert_eq!(trie.insert(&filter(text), 1, "second"), Some("first"));
+            assert_eq!(trie.len(), 2);
+            assert_eq!(trie.remove(&filter(text), 1), Some("second"));
+            assert_eq!(trie.remove(&filter(text), 1), None);
+            assert_eq!(trie.remove(&filter(text), 2), Some("other"));
+            assert!(trie.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_filter_is_not_its_neighbour() {
+        let mut trie = FilterTrie::new();
+        trie.insert(&filter("a/+/b"), 1, ());
+        for text in ["a/+", "a/+/#", "a/+/b/#", "a/+/b/c", "a", "#", "a/#", "+", "a/+/"] {
+            assert_eq!(trie.remove(&filter(text), 1), None, "{text}");
+        }
+        assert_eq!(trie.len(), 1);
+        assert_eq!(matches(&trie, "a/x/b"), [1]);
+    }
+
+    #[test]
+    fn memory_returns_with_the_last_subscription() {
+        let mut trie = FilterTrie::new();
+        let text = |number: u32| match number % 3 {
+            0 => format!("site/{}/device/{number}", number % 100),
+            1 => format!("site/+/device/{number}"),
+            _ => format!("site/{number}/#"),
+        };
+        for number in 0..10_000 {
+            trie.insert(&filter(&text(number)), number, number);
+        }
+        assert!(trie.exact.capacity() > 3_000);
+        for number in 0..10_000 {
+            assert_eq!(trie.remove(&filter(&text(number)), number), Some(number));
+        }
+        assert_eq!(trie.wildcard.len(), 0);
+        assert!(trie.exact.capacity() <= 128, "{}", trie.exact.capacity());
+        assert_eq!(matches(&trie, "site/1/device/1"), [0_u32; 0]);
+    }
+
+    #[test]
+    fn the_deepest_topics_and_filters_overflow_no_stack() {
+        let small_stack = std::thread::Builder::new().stack_size(128 * 1024).spawn(|| {
+            let mut trie = FilterTrie::new();
+            let levels = 32_767;
+            let plus = "+/".repeat(levels);
+            let texts = [plus.clone() + "+", plus.clone() + "#", plus.clone() + "x", "/".repeat(65_535)];
+            for (key, text) in (0..).zip(&texts) {
+                trie.insert(&filter(text), key, ());
+            }
+            // Every prefix a filter of its own: a chain of nodes as deep as the filters are many.
+            for depth in 1..2_000 {
+                trie.insert(&filter(&("+/".repeat(depth) + "x")), 10, ());
+                trie.insert(&filter(&("/".repeat(depth) + "+")), 11, ());
+            }
+            assert_eq!(matches(&trie, &"/".repeat(65_535)), [1, 3]);
+            assert_eq!(matches(&trie, &"/".repeat(levels)), [0, 1]);
+            assert_eq!(matches(&trie, &("/".repeat(levels) + "x")), [0, 1, 2]);
+            assert_eq!(matches(&trie, &("/".repeat(1_000) + "x")), [10, 11]);
+            assert_eq!(trie.remove(&filter(&texts[0]), 0), Some(()));
+            assert_eq!(matches(&trie, &"/".repeat(levels)), [1]);
+        });
+        small_stack.unwrap().join().unwrap();
+    }
+
+    #[test]
+    fn more_branches_than_fit_the_first_places_are_all_visited() {
+        let mut trie = FilterTrie::new();
+        let depth = 100;
+        for key in 0..depth {
+            let text = "a/".repeat(key) + "+" + &"/a".repeat(depth - key);
+            trie.insert(&filter(&text), key as u32, ());
+        }
+        let topic = "a/".repeat(depth) + "a";
+        assert_eq!(matches(&trie, &topic), (0..depth as u32).collect::<Vec<_>>());
+    }
+
+    /// Texts of few levels out of a small alphabet, so that they meet often; the empty level is among them.
+    pub(crate) fn any_topic() -> impl Strategy<Value = String> {
+        let level = prop::sample::select(vec!["", "a", "b", "ab", "é", "$", "$a"]);
+        let levels = prop::collection::vec(level, 1..6);
+        levels.prop_map(|levels| levels.join("/")).prop_filter("not empty", |text| !text.is_empty())
+    }
+
+    pub(crate) fn any_filter() -> impl Strategy<Value = TopicFilter> {
+        let level = prop::sample::select(vec!["", "a", "b", "ab", "é", "$", "$a", "+", "+", "+"]);
+        let levels = prop::collection::vec(level, 0..6);
+        let ends = (any::<bool>(), prop::sample::select(vec!["", "", "", "$share/g/"]));
+        let text = (levels, ends).prop_map(|(mut levels, (with_hash, share))| {
+            if with_hash {
+                levels.push("#");
+            }
+            share.to_owned() + &levels.join("/")
+        });
+        text.prop_filter_map("a filter", |text| TopicFilter::new(text).ok())
+    }
+
+    proptest! {
+        #[test]
+        fn the_trie_agrees_with_the_filters(
+            filters in prop::collection::vec(any_filter(), 0..40),
+            topics in prop::collection::vec(any_topic(), 1..20),
+        ) {
+            let mut trie = FilterTrie::new();
+            for (key, filter) in (0..).zip(&filters) {
+                trie.insert(filter, key, ());
+            }
+            prop_assert_eq!(trie.len(), filters.len());
+            for topic in topics {
+                let name = TopicName::new(topic.clone()).unwrap();
+                let wanted = (0..).zip(&filters).filter(|(_, filter)| filter.matches(&name));
+                prop_assert_eq!(matches(&trie, &topic), wanted.map(|(key, _)| key).collect::<Vec<u32>>());
+            }
+        }
+
+        #[test]
+        fn inserting_and_removing_agrees_with_a_plain_table(
+            steps in prop::collection::vec((any_filter(), 0_u32..3, 0_u32..100, any::<bool>()), 0..120),
+            topics in prop::collection::vec(any_topic(), 1..10),
+        ) {
+            let mut trie = FilterTrie::new();
+            let mut table = BTreeMap::new();
+            for (filter, key, options, is_insert) in &steps {
+                let place = (filter.pattern().to_owned(), *key);
+                if *is_insert {
+                    prop_assert_eq!(trie.insert(filter, *key, *options), table.insert(place, *options));
+                } else {
+                    prop_assert_eq!(trie.remove(filter, *key), table.remove(&place));
+                }
+                prop_assert_eq!(trie.len(), table.len());
+            }
+            for topic in topics {
+                let name = TopicName::new(topic).unwrap();
+                let mut found = Vec::new();
+                trie.for_each_match(&name, |key, options| found.push((*key, *options)));
+                found.sort_unstable();
+                let wanted = table.iter().filter(|((text, _), _)| filter(text).matches(&name));
+                let mut wanted: Vec<_> = wanted.map(|((_, key), options)| (*key, *options)).collect();
+                wanted.sort_unstable();
+                prop_assert_eq!(found, wanted);
+            }
+            for (text, key) in table.keys() {
+                prop_assert!(trie.remove(&filter(text), *key).is_some());
+            }
+            prop_assert!(trie.is_empty() && trie.exact.is_empty() && trie.wildcard.len() == 0);
+        }
+    }
+}
