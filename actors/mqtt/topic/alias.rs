@@ -156,3 +156,116 @@ impl OutboundAliases {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> TopicName {
+        TopicName::new(text).unwrap()
+    }
+
+    #[test]
+    fn a_received_alias_means_what_was_set_last() {
+        let (a, b) = (name("a"), name("b"));
+        let mut aliases = InboundAliases::new(2);
+        // Topic, alias, what comes of it.
+        let rows = [
+            (Some(&a), None, Ok(&a)),
+            (None, None, Err(AliasError::Missing)),
+            (None, Some(1), Err(AliasError::Unknown(1))),
+            (Some(&a), Some(1), Ok(&a)),
+            (None, Some(1), Ok(&a)),
+            (None, Some(2), Err(AliasError::Unknown(2))),
+            (Some(&a), Some(2), Ok(&a)),
+            (Some(&b), Some(1), Ok(&b)),
+            (None, Some(1), Ok(&b)),
+            (None, Some(2), Ok(&a)),
+            (Some(&a), Some(0), Err(AliasError::Invalid(0))),
+            (Some(&a), Some(3), Err(AliasError::Invalid(3))),
+            (None, Some(0), Err(AliasError::Invalid(0))),
+            (None, Some(u16::MAX), Err(AliasError::Invalid(u16::MAX))),
+            (None, Some(1), Ok(&b)),
+        ];
+        for (step, (topic, alias, wanted)) in rows.into_iter().enumerate() {
+            assert_eq!(aliases.resolve(topic.cloned(), alias), wanted.cloned(), "step {step}");
+        }
+    }
+
+    #[test]
+    fn a_maximum_of_zero_accepts_and_gives_no_alias() {
+        assert_eq!(InboundAliases::new(0).resolve(Some(name("a")), Some(1)), Err(AliasError::Invalid(1)));
+        assert_eq!(InboundAliases::new(0).resolve(Some(name("a")), None), Ok(name("a")));
+        assert_eq!(OutboundAliases::new(0).assign(&name("a")), None);
+    }
+
+    #[test]
+    fn the_highest_maximum_accepts_and_gives_the_highest_alias() {
+        let mut inbound = InboundAliases::new(u16::MAX);
+        assert_eq!(inbound.resolve(Some(name("a")), Some(u16::MAX)), Ok(name("a")));
+        assert_eq!(inbound.resolve(None, Some(u16::MAX)), Ok(name("a")));
+        let mut outbound = OutboundAliases::new(u16::MAX);
+        for number in 1..=u16::MAX {
+            let assigned = outbound.assign(&name(&number.to_string()));
+            assert_eq!(assigned, Some(Outbound { alias: number, send_topic: true }));
+        }
+        let assigned = outbound.assign(&name("one more")).unwrap();
+        assert!(assigned.send_topic && assigned.alias > 0);
+    }
+
+    #[test]
+    fn errors_say_how_the_connection_ends() {
+        assert_eq!(AliasError::Invalid(0).reason_code(), ReasonCode::TopicAliasInvalid);
+        assert_eq!(AliasError::Unknown(1).reason_code(), ReasonCode::ProtocolError);
+        assert_eq!(AliasError::Missing.reason_code(), ReasonCode::ProtocolError);
+    }
+
+    #[test]
+    fn a_topic_is_sent_once_and_a_used_one_is_replaced_last() {
+        let mut aliases = OutboundAliases::new(2);
+        let mut assign = |topic: &str| {
+            let assigned = aliases.assign(&name(topic)).unwrap();
+            (assigned.alias, assigned.send_topic)
+        };
+        assert_eq!(assign("a"), (1, true));
+        assert_eq!(assign("b"), (2, true));
+        assert_eq!(assign("b"), (2, false));
+        assert_eq!(assign("c"), (1, true));
+        assert_eq!(assign("b"), (2, false));
+        assert_eq!(assign("d"), (1, true));
+        assert_eq!(assign("b"), (2, false));
+        assert_eq!(assign("a"), (1, true));
+    }
+
+    #[test]
+    fn a_forgotten_alias_is_set_anew_before_it_is_used() {
+        let mut aliases = OutboundAliases::new(1);
+        assert_eq!(aliases.assign(&name("a")), Some(Outbound { alias: 1, send_topic: true }));
+        aliases.forget(1);
+        aliases.forget(0);
+        aliases.forget(2);
+        assert_eq!(aliases.assign(&name("a")), Some(Outbound { alias: 1, send_topic: true }));
+        assert_eq!(aliases.assign(&name("a")), Some(Outbound { alias: 1, send_topic: false }));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_one_side_assigns_the_other_side_resolves(
+            maximum in 1_u16..6,
+            topics in proptest::collection::vec(("[a-h]", proptest::bool::ANY), 0..200),
+        ) {
+            let mut outbound = OutboundAliases::new(maximum);
+            let mut inbound = InboundAliases::new(maximum);
+            for (topic, is_sent) in topics {
+                let topic = name(&topic);
+                let assigned = outbound.assign(&topic).unwrap();
+                if is_sent {
+                    let sent_topic = assigned.send_topic.then(|| topic.clone());
+                    proptest::prop_assert_eq!(inbound.resolve(sent_topic, Some(assigned.alias)), Ok(topic));
+                } else if assigned.send_topic {
+                    outbound.forget(assigned.alias);
+                }
+            }
+        }
+    }
+}

@@ -72,3 +72,53 @@ impl std::fmt::Debug for TopicName {
         write!(formatter, "TopicName({:?})", &*self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_a_topic_name_and_what_is_not() {
+        let longest = "a".repeat(65_535);
+        for name in [
+            "a",
+            "/",
+            "//",
+            "a/b",
+            "/a",
+            "a/",
+            "a//b",
+            " ",
+            "$SYS/x",
+            "$",
+            "é/x",
+            "\u{feff}a",
+            "A a",
+            &longest,
+        ] {
+            assert!(TopicName::new(name.to_owned()).is_ok(), "{name:?}");
+        }
+        let too_long = "a".repeat(65_536);
+        let too_long_in_bytes = "é".repeat(32_768);
+        for name in ["", "+", "#", "a/+", "a/#", "a+", "a#b", "a\0", "\0", &too_long, &too_long_in_bytes] {
+            assert!(TopicName::new(name.to_owned()).is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_leading_dollar_counts() {
+        for (name, is_dollar) in
+            [("$SYS", true), ("$", true), ("a/$SYS", false), ("/$SYS", false), ("é$", false)]
+        {
+            assert_eq!(TopicName::new(name).map(|name| name.is_dollar()), Ok(is_dollar), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_detached_name_is_equal_and_has_its_own_text() {
+        let name = TopicName::new("a/b").unwrap();
+        let detached = name.detached();
+        assert_eq!(name, detached);
+        assert_ne!(name.as_str().as_ptr(), detached.as_str().as_ptr());
+    }
+}
