@@ -9,6 +9,7 @@ pub mod message_log;
 pub mod messages;
 pub mod metrics;
 pub mod origin;
+pub mod router;
 pub mod upstream_broker;
 
 pub use broker::{Broker, BrokerChanges, BrokerId, FieldError};

@@ -79,3 +79,9 @@ pub const TURN_READS: usize = 4;
 
 /// How many topics an upstream broker's filters remember the answer for.
 pub const TOPIC_CACHE_ENTRIES: usize = 16 * 1024;
+
+/// How often the Router looks after its upstream brokers' actors.
+pub const SUPERVISION_TICK: Duration = Duration::from_millis(200);
+
+/// How many Topic Names the Router remembers the subscribers of.
+pub const ROUTE_CACHE_ENTRIES: usize = 16 * 1024;

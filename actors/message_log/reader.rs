@@ -21,6 +21,13 @@ impl LogPlace {
         LogPlace { log, slot, overflowed }
     }
 
+    /// Changes what counts as lost; see [`MessageLog::place`].
+    pub fn set_wants(&self, wants: Option<Wants>) {
+        if let Some(place) = self.log.lock().readers[self.slot].as_mut() {
+            place.wants = wants;
+        }
+    }
+
     /// A reader that goes on at the cursor. One place has one reader at a time.
     pub fn reader(self: &Arc<Self>) -> LogReader {
         let mut inner = self.log.lock();
@@ -126,13 +133,6 @@ impl LogReader {
         }
         drop(inner);
         self.log.progress.notify_waiters();
-    }
-
-    /// Changes what counts as lost; see [`MessageLog::reader`].
-    pub fn set_wants(&mut self, wants: Option<Wants>) {
-        if let Some(place) = self.log.lock().readers[self.slot].as_mut() {
-            place.wants = wants;
-        }
     }
 
     /// Calls `visit` with the record at `offset`, if the log still has it.

@@ -1,7 +1,8 @@
 //! From the wire of one upstream broker to the Router: what a bidirectional broker publishes.
 
 use bytes::BytesMut;
-use mqtt::packet::{AcknowledgementKind, Publish, acknowledgement};
+use mqtt::packet::Publish;
+use mqtt::packet::acknowledgement::{self, AcknowledgementKind};
 use mqtt::property::PropertyId;
 use mqtt::session::{Arrival, Inflow};
 use mqtt::{Message, PacketId, ProtocolVersion, QoS};

@@ -213,7 +213,7 @@ impl Link {
                     return Err(Failure::new(Cause::Lost, text));
                 }
                 other => {
-                    let text = format!("the broker sent {}, which only a client may", other.name());
+                    let text = format!("the broker sent {:?}, which only a client may", other.packet_type());
                     return Err(Failure::new(Cause::Protocol, text));
                 }
             }

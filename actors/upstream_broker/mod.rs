@@ -24,6 +24,7 @@ use tokio::time::Sleep;
 pub use backoff::{Backoff, chance};
 pub use connect::{Cause, Failure};
 pub use filter::{RecordFilter, rule_wants};
+pub use link::unix_micros;
 pub use status::UpstreamStatus;
 
 use crate::broker::SharedBroker;
@@ -63,7 +64,7 @@ pub struct UpstreamBroker {
     unsubscribe: Vec<TopicFilter>,
     /// Set by the Router's [`Drain`]; told when the broker has everything, or when the connection is gone.
     draining: Option<oneshot::Sender<()>>,
-    /// Wakes the driver after a message changed the state.
+    /// The text of the last failure in the log, so that it is not repeated.
     last_failure_logged: Option<String>,
 }
 
@@ -237,11 +238,11 @@ impl UpstreamBroker {
         let batch = self.inbox.take_batch();
         if !batch.is_empty() {
             self.route(batch, context);
-        } else {
-            self.inbox.acknowledge(link.output());
-            if link.flush(task).is_err() {
-                return Poll::Ready(Err(Failure::new(Cause::Lost, "connection lost while writing")));
-            }
+            return Poll::Pending;
+        }
+        self.inbox.acknowledge(link.output());
+        if let Err(failure) = link.flush(task) {
+            return Poll::Ready(Err(failure));
         }
         if self.draining.is_some() && self.outbox.is_drained() && link.is_flushed() {
             return Poll::Ready(Ok(()));

@@ -4,8 +4,9 @@
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
+use mqtt::packet::Acknowledgement;
+use mqtt::packet::acknowledgement::{self, AcknowledgementKind};
 use mqtt::packet::publish::{self, PublishHeader};
-use mqtt::packet::{Acknowledgement, AcknowledgementKind, acknowledgement};
 use mqtt::property::PropertyOwner;
 use mqtt::session::{Outflow, PubRecOutcome, Resend, UnexpectedAcknowledgement};
 use mqtt::{PacketId, Properties, ProtocolVersion, QoS};

@@ -42,15 +42,20 @@ impl DropReason {
 /// The shared status of one upstream broker.
 pub struct UpstreamStatus {
     id: BrokerId,
-    name: String,
     visible: Mutex<Visible>,
+    meters: Mutex<Meters>,
+    lag: AtomicU64,
+    in_flight: AtomicU64,
+}
+
+/// The broker's own lines in the metrics, under its name.
+struct Meters {
+    name: String,
     forwarded: IntCounter,
     received: IntCounter,
     dropped: [IntCounter; DropReason::ALL.len()],
     reconnects: IntCounter,
     connected: IntGauge,
-    lag: AtomicU64,
-    in_flight: AtomicU64,
 }
 
 struct Visible {
@@ -60,50 +65,33 @@ struct Visible {
     connections: u64,
 }
 
-impl UpstreamStatus {
-    /// A broker that nobody connected to yet. Counters go on from `earlier`, under the new name.
-    pub fn new(
-        id: BrokerId,
-        name: &str,
-        metrics: &Metrics,
-        earlier: Option<&UpstreamStatus>,
-    ) -> UpstreamStatus {
+impl Meters {
+    fn new(name: &str, metrics: &Metrics) -> Meters {
         let label = [name];
-        let status = UpstreamStatus {
-            id,
+        let dropped =
+            |reason: DropReason| metrics.messages_dropped.with_label_values(&[name, reason.as_str()]);
+        Meters {
             name: name.to_owned(),
-            visible: Mutex::new(Visible {
-                state: UpstreamState::Connecting,
-                since: Instant::now(),
-                last_error: None,
-                connections: 0,
-            }),
             forwarded: metrics.messages_forwarded.with_label_values(&label),
             received: metrics.broker_messages_received.with_label_values(&label),
-            dropped: DropReason::ALL
-                .map(|reason| metrics.messages_dropped.with_label_values(&[name, reason.as_str()])),
+            dropped: DropReason::ALL.map(dropped),
             reconnects: metrics.broker_reconnects.with_label_values(&label),
             connected: metrics.broker_connection_status.with_label_values(&label),
-            lag: AtomicU64::new(0),
-            in_flight: AtomicU64::new(0),
-        };
-        status.connected.set(0);
-        if let Some(earlier) = earlier {
-            let pairs = [
-                (&status.forwarded, &earlier.forwarded),
-                (&status.received, &earlier.received),
-                (&status.reconnects, &earlier.reconnects),
-            ];
-            for (new, old) in pairs.into_iter().chain(status.dropped.iter().zip(&earlier.dropped)) {
-                new.inc_by(old.get());
-            }
-            status.visible().connections = earlier.visible().connections;
         }
-        status
     }
 
-    /// Takes the broker out of the metrics, once it is gone or has another name.
-    pub fn forget(&self, metrics: &Metrics) {
+    /// Goes on where other meters stopped.
+    fn continue_from(&self, earlier: &Meters) {
+        self.forwarded.inc_by(earlier.forwarded.get());
+        self.received.inc_by(earlier.received.get());
+        self.reconnects.inc_by(earlier.reconnects.get());
+        self.connected.set(earlier.connected.get());
+        for (new, old) in self.dropped.iter().zip(&earlier.dropped) {
+            new.inc_by(old.get());
+        }
+    }
+
+    fn forget(&self, metrics: &Metrics) {
         let label = [self.name.as_str()];
         // A label that is not there is no harm: the metric may never have been used.
         let _ = metrics.messages_forwarded.remove_label_values(&label);
@@ -115,6 +103,41 @@ impl UpstreamStatus {
         for reason in DropReason::ALL {
             let _ = metrics.messages_dropped.remove_label_values(&[label[0], reason.as_str()]);
         }
+    }
+}
+
+impl UpstreamStatus {
+    /// A broker that nobody connected to yet.
+    pub fn new(id: BrokerId, name: &str, metrics: &Metrics) -> UpstreamStatus {
+        let visible = Visible {
+            state: UpstreamState::Connecting,
+            since: Instant::now(),
+            last_error: None,
+            connections: 0,
+        };
+        UpstreamStatus {
+            id,
+            visible: Mutex::new(visible),
+            meters: Mutex::new(Meters::new(name, metrics)),
+            lag: AtomicU64::new(0),
+            in_flight: AtomicU64::new(0),
+        }
+    }
+
+    /// The broker has another name: its counters go on under that.
+    pub fn rename(&self, name: &str, metrics: &Metrics) {
+        let mut meters = self.meters();
+        if meters.name != name {
+            let renamed = Meters::new(name, metrics);
+            renamed.continue_from(&meters);
+            meters.forget(metrics);
+            *meters = renamed;
+        }
+    }
+
+    /// Takes the broker out of the metrics, once it is gone.
+    pub fn forget(&self, metrics: &Metrics) {
+        self.meters().forget(metrics);
     }
 
     /// The connection went into another state.
@@ -128,10 +151,10 @@ impl UpstreamStatus {
             visible.last_error = None;
             visible.connections += 1;
             if visible.connections > 1 {
-                self.reconnects.inc();
+                self.meters().reconnects.inc();
             }
         }
-        self.connected.set((state == UpstreamState::Connected).into());
+        self.meters().connected.set((state == UpstreamState::Connected).into());
     }
 
     /// Something failed; the text is shown until the next success.
@@ -141,17 +164,17 @@ impl UpstreamStatus {
 
     /// Messages that the broker has got.
     pub fn count_forwarded(&self, messages: u64) {
-        self.forwarded.inc_by(messages);
+        self.meters().forwarded.inc_by(messages);
     }
 
     /// Messages that came from the broker.
     pub fn count_received(&self, messages: u64) {
-        self.received.inc_by(messages);
+        self.meters().received.inc_by(messages);
     }
 
     /// Messages that the broker will not get.
     pub fn count_dropped(&self, reason: DropReason, messages: u64) {
-        self.dropped[reason as usize].inc_by(messages);
+        self.meters().dropped[reason as usize].inc_by(messages);
     }
 
     /// How far the broker is behind.
@@ -163,9 +186,10 @@ impl UpstreamStatus {
     /// All of it, as it is now.
     pub fn snapshot(&self) -> UpstreamSnapshot {
         let visible = self.visible();
+        let meters = self.meters();
         let dropped: BTreeMap<_, _> = DropReason::ALL
             .into_iter()
-            .map(|reason| (reason.as_str(), self.dropped[reason as usize].get()))
+            .map(|reason| (reason.as_str(), meters.dropped[reason as usize].get()))
             .filter(|(_, count)| *count > 0)
             .collect();
         UpstreamSnapshot {
@@ -173,15 +197,19 @@ impl UpstreamStatus {
             state: visible.state,
             state_age: visible.since.elapsed(),
             last_error: visible.last_error.clone(),
-            forwarded: self.forwarded.get(),
+            forwarded: meters.forwarded.get(),
             dropped,
             lag: self.lag.load(Ordering::Relaxed),
             in_flight: self.in_flight.load(Ordering::Relaxed),
-            reconnects: self.reconnects.get(),
+            reconnects: meters.reconnects.get(),
         }
     }
 
     fn visible(&self) -> MutexGuard<'_, Visible> {
         self.visible.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn meters(&self) -> MutexGuard<'_, Meters> {
+        self.meters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

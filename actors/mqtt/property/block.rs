@@ -72,6 +72,11 @@ impl Properties {
         Ok(())
     }
 
+    /// The same properties with memory of their own.
+    pub fn detached(&self) -> Properties {
+        Properties { raw: Bytes::copy_from_slice(&self.raw) }
+    }
+
     /// The encoded properties without their length prefix.
     pub fn as_bytes(&self) -> &Bytes {
         &self.raw
