@@ -30,17 +30,8 @@ pub struct Outbox {
     filter: RecordFilter,
     max_qos: QoS,
     outflow: Outflow<InFlight>,
-    /// In flight on an earlier connection of the same Session: to be sent again under the same identifier.
-    resend: VecDeque<(PacketId, Again)>,
     /// In flight in a Session that the broker lost: to be sent anew, before anything newer.
     anew: VecDeque<u64>,
-}
-
-/// What to send again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Again {
-    Publish(InFlight),
-    PubRel,
 }
 
 /// What to do with one record.
@@ -69,7 +60,6 @@ impl Outbox {
             filter,
             max_qos: max_qos.unwrap_or(QoS::ExactlyOnce),
             outflow: Outflow::starting_at(first, limits::UPSTREAM_IN_FLIGHT_MAX),
-            resend: VecDeque::new(),
             anew: VecDeque::new(),
         }
     }
@@ -84,17 +74,10 @@ impl Outbox {
     /// `[MQTT-4.4.0-1]`; without, it goes out as new: nothing is lost, and what the broker had taken just before
     /// it forgot may come twice.
     pub fn connected(&mut self, session_present: bool, capabilities: &Capabilities) {
-        self.outflow.release_all();
-        self.outflow.set_receive_maximum(capabilities.receive_maximum);
-        self.resend.clear();
         if session_present {
-            let again = self.outflow.resend().map(|resend| match resend {
-                Resend::Publish(packet_id, in_flight) => (packet_id, Again::Publish(*in_flight)),
-                Resend::PubRel(packet_id) => (packet_id, Again::PubRel),
-            });
-            self.resend = again.collect();
+            self.outflow.resume(capabilities.receive_maximum);
         } else {
-            for in_flight in self.outflow.reset().into_iter().rev() {
+            for in_flight in self.outflow.reset(capabilities.receive_maximum).into_iter().rev() {
                 self.anew.push_front(in_flight.offset);
             }
         }
@@ -117,7 +100,7 @@ impl Outbox {
     ) -> Option<u64> {
         let mut sample = None;
         self.fill_again(output, wire, status, now_micros);
-        if !self.resend.is_empty() || !self.anew.is_empty() {
+        if self.outflow.is_resending() || !self.anew.is_empty() {
             return sample;
         }
         let (mut sent_at_qos_0, mut expired, mut too_large) = (0, 0, 0);
@@ -157,27 +140,25 @@ impl Outbox {
 
     /// Encodes what an earlier connection left behind, as far as the window allows.
     fn fill_again(&mut self, output: &mut BytesMut, wire: &Wire, status: &UpstreamStatus, now_micros: u64) {
-        let window = usize::from(wire.capabilities.receive_maximum);
-        while let Some((packet_id, again)) = self.resend.front().copied() {
-            let unacknowledged = self.outflow.in_flight() - self.resend.len().min(self.outflow.in_flight());
-            if unacknowledged >= window || output.len() >= limits::UPSTREAM_OUTPUT_BYTES {
-                return;
-            }
-            self.resend.pop_front();
-            match again {
-                Again::PubRel => {
+        while output.len() < limits::UPSTREAM_OUTPUT_BYTES {
+            let (packet_id, in_flight) = match self.outflow.next_resend() {
+                None => break,
+                Some(Resend::Publish(packet_id, in_flight)) => (packet_id, *in_flight),
+                Some(Resend::PubRel(packet_id)) => {
                     acknowledgement::encode_success(output, AcknowledgementKind::PubRel, packet_id);
+                    continue;
                 }
-                Again::Publish(in_flight) => {
-                    let encoded = self.reader.visit(in_flight.offset, |record| {
-                        encode(output, wire, &record, in_flight.qos, Some(packet_id), true, now_micros);
-                    });
-                    if encoded.is_none() {
-                        self.outflow.abandon(packet_id);
-                        status.count_dropped(DropReason::Overflow, 1);
-                    }
-                }
+            };
+            let encoded = self.reader.visit(in_flight.offset, |record| {
+                encode(output, wire, &record, in_flight.qos, Some(packet_id), true, now_micros);
+            });
+            if encoded.is_none() {
+                self.outflow.abandon(packet_id);
+                status.count_dropped(DropReason::Overflow, 1);
             }
+        }
+        if self.outflow.is_resending() {
+            return;
         }
         while let Some(offset) = self.anew.front().copied() {
             if output.len() >= limits::UPSTREAM_OUTPUT_BYTES || !self.outflow.has_room() {

@@ -26,6 +26,8 @@ enum Stage {
 struct Entry<T> {
     stage: Stage,
     item: Option<T>,
+    /// Whether the current connection has seen its PUBLISH or PUBREL.
+    sent: bool,
 }
 
 /// Messages in flight to the other side, each with an item of the caller's (the message, or its offset).
@@ -38,8 +40,11 @@ pub struct Outflow<T> {
     entries: VecDeque<Entry<T>>,
     /// The Packet Identifier of `entries[0]`, or of the next message where there is none.
     first: PacketId,
-    /// Entries that are not `Done`.
+    /// Messages that are not `Done`.
     in_flight: usize,
+    /// Messages that a resumed connection has not seen yet, none of them before `entries[resend_from]`.
+    unsent: usize,
+    resend_from: usize,
     receive_maximum: u16,
 }
 
@@ -81,12 +86,55 @@ impl<T> Outflow<T> {
     /// The same with a first identifier: who has forgotten which identifiers the other side still knows starts
     /// anywhere.
     pub fn starting_at(first: PacketId, receive_maximum: u16) -> Outflow<T> {
-        Outflow { entries: VecDeque::new(), first, in_flight: 0, receive_maximum: receive_maximum.max(1) }
+        Outflow {
+            entries: VecDeque::new(),
+            first,
+            in_flight: 0,
+            unsent: 0,
+            resend_from: 0,
+            receive_maximum: receive_maximum.max(1),
+        }
     }
 
-    /// Sets the window for a new connection; messages in flight stay in flight.
-    pub fn set_receive_maximum(&mut self, receive_maximum: u16) {
+    /// A new connection of the same Session: what is in flight must be sent again, see
+    /// [`Outflow::next_resend`], and SUBSCRIBE packets of the old one get no answer any more.
+    pub fn resume(&mut self, receive_maximum: u16) {
         self.receive_maximum = receive_maximum.max(1);
+        for entry in &mut self.entries {
+            if entry.stage == Stage::Reserved {
+                entry.stage = Stage::Done;
+            }
+            entry.sent = false;
+        }
+        self.pop_done();
+        self.unsent = self.in_flight;
+        self.resend_from = 0;
+    }
+
+    /// Whether there is something to send again before anything new.
+    pub fn is_resending(&self) -> bool {
+        self.unsent > 0
+    }
+
+    /// What to send again next on a resumed connection, oldest first; `None` when all is sent, or while the
+    /// window of the new connection is full.
+    pub fn next_resend(&mut self) -> Option<Resend<'_, T>> {
+        if self.unsent == 0 || self.in_flight - self.unsent >= usize::from(self.receive_maximum) {
+            return None;
+        }
+        let later = self.entries.iter().skip(self.resend_from);
+        let waiting = later.take_while(|entry| entry.sent || entry.item.is_none()).count();
+        let index = self.resend_from + waiting;
+        let packet_id = self.packet_id_at(index);
+        let entry = self.entries.get_mut(index)?;
+        entry.sent = true;
+        self.unsent -= 1;
+        self.resend_from = index + 1;
+        match (entry.stage, &entry.item) {
+            (Stage::AwaitPubComp, _) => Some(Resend::PubRel(packet_id)),
+            (_, Some(item)) => Some(Resend::Publish(packet_id, item)),
+            (_, None) => None,
+        }
     }
 
     /// How many messages wait for an acknowledgement.
@@ -96,7 +144,9 @@ impl<T> Outflow<T> {
 
     /// Whether one more may be sent now.
     pub fn has_room(&self) -> bool {
-        self.in_flight < usize::from(self.receive_maximum) && self.entries.len() < usize::from(u16::MAX)
+        self.unsent == 0
+            && self.in_flight < usize::from(self.receive_maximum)
+            && self.entries.len() < usize::from(u16::MAX)
     }
 
     /// The item of the oldest message that is not acknowledged to the end.
@@ -116,7 +166,7 @@ impl<T> Outflow<T> {
             return None;
         }
         let packet_id = self.packet_id_at(self.entries.len());
-        self.entries.push_back(Entry { stage, item: Some(item) });
+        self.entries.push_back(Entry { stage, item: Some(item), sent: true });
         self.in_flight += 1;
         Some(packet_id)
     }
@@ -162,24 +212,12 @@ impl<T> Outflow<T> {
         self.finish(packet_id, Stage::AwaitPubComp)
     }
 
-    /// What to send again on a connection that resumes the Session, oldest first.
-    pub fn resend(&self) -> impl Iterator<Item = Resend<'_, T>> {
-        self.entries.iter().enumerate().filter_map(|(index, entry)| {
-            let packet_id = self.packet_id_at(index);
-            match (entry.stage, &entry.item) {
-                (Stage::AwaitPubAck | Stage::AwaitPubRec, Some(item)) => {
-                    Some(Resend::Publish(packet_id, item))
-                }
-                (Stage::AwaitPubComp, _) => Some(Resend::PubRel(packet_id)),
-                _ => None,
-            }
-        })
-    }
-
     /// Forgets all flows, because the other side lost the Session; gives the items back, oldest first.
-    pub fn reset(&mut self) -> Vec<T> {
+    pub fn reset(&mut self, receive_maximum: u16) -> Vec<T> {
+        self.receive_maximum = receive_maximum.max(1);
         self.first = self.packet_id_at(self.entries.len());
         self.in_flight = 0;
+        self.unsent = 0;
         self.entries.drain(..).filter_map(|entry| entry.item).collect()
     }
 
@@ -196,7 +234,7 @@ impl<T> Outflow<T> {
             return None;
         }
         let packet_id = self.packet_id_at(self.entries.len());
-        self.entries.push_back(Entry { stage: Stage::Reserved, item: None });
+        self.entries.push_back(Entry { stage: Stage::Reserved, item: None, sent: true });
         Some(packet_id)
     }
 
@@ -211,20 +249,11 @@ impl<T> Outflow<T> {
         reserved
     }
 
-    /// A new connection: what was asked on the old one gets no answer any more.
-    pub fn release_all(&mut self) {
-        for entry in &mut self.entries {
-            if entry.stage == Stage::Reserved {
-                entry.stage = Stage::Done;
-            }
-        }
-        self.pop_done();
-    }
-
     fn pop_done(&mut self) {
         while self.entries.front().is_some_and(|entry| entry.stage == Stage::Done) {
             self.entries.pop_front();
             self.first = self.first.next();
+            self.resend_from = self.resend_from.saturating_sub(1);
         }
     }
 
@@ -247,6 +276,10 @@ impl<T> Outflow<T> {
             return Err(UnexpectedAcknowledgement::WrongPacket);
         }
         entry.stage = Stage::Done;
+        if !entry.sent {
+            entry.sent = true;
+            self.unsent -= 1;
+        }
         let item = entry.item.take().ok_or(UnexpectedAcknowledgement::NotFound)?;
         self.in_flight -= 1;
         self.pop_done();
@@ -327,8 +360,31 @@ mod tests {
         outflow.send(QoS::AtLeastOnce, 4).unwrap();
         outflow.pubrec(id(1), false).unwrap();
         outflow.puback(id(2)).unwrap();
-        let again: Vec<_> = outflow.resend().collect();
-        assert_eq!(again, [Resend::PubRel(id(1)), Resend::Publish(id(3), &3), Resend::Publish(id(4), &4)]);
+        outflow.resume(10);
+        assert!(outflow.is_resending() && !outflow.has_room(), "nothing new before the old");
+        assert_eq!(outflow.next_resend(), Some(Resend::PubRel(id(1))));
+        assert_eq!(outflow.next_resend(), Some(Resend::Publish(id(3), &3)));
+        assert_eq!(outflow.next_resend(), Some(Resend::Publish(id(4), &4)));
+        assert_eq!(outflow.next_resend(), None);
+        assert!(!outflow.is_resending() && outflow.has_room());
+    }
+
+    #[test]
+    fn a_smaller_window_of_the_new_connection_holds_for_what_is_sent_again() {
+        let mut outflow = Outflow::new(10);
+        for item in 1..=3 {
+            outflow.send(QoS::AtLeastOnce, item).unwrap();
+        }
+        outflow.resume(1);
+        assert_eq!(outflow.next_resend(), Some(Resend::Publish(id(1), &1)));
+        assert_eq!(outflow.next_resend(), None);
+        outflow.puback(id(1)).unwrap();
+        assert_eq!(outflow.next_resend(), Some(Resend::Publish(id(2), &2)));
+        outflow.puback(id(3)).unwrap();
+        assert!(!outflow.is_resending(), "an answer to a packet of the old connection counts");
+        assert!(!outflow.has_room());
+        outflow.puback(id(2)).unwrap();
+        assert!(outflow.has_room());
     }
 
     #[test]
@@ -340,7 +396,7 @@ mod tests {
         outflow.pubrec(id(1), false).unwrap();
         outflow.pubrec(id(2), false).unwrap();
         outflow.pubcomp(id(2)).unwrap();
-        assert_eq!(outflow.reset(), [1, 3, 4]);
+        assert_eq!(outflow.reset(10), [1, 3, 4]);
         assert_eq!(outflow.in_flight(), 0);
         assert_eq!(outflow.send(QoS::AtLeastOnce, 5), Some(id(5)), "identifiers go on");
     }
@@ -381,10 +437,10 @@ mod tests {
         assert!(outflow.release(subscribe));
         assert!(!outflow.release(subscribe));
         let lost = outflow.reserve().unwrap();
-        outflow.release_all();
+        outflow.resume(1);
         assert!(!outflow.release(lost));
         assert_eq!(outflow.puback(publish), Ok("a"));
-        assert_eq!(outflow.resend().count(), 0);
+        assert_eq!(outflow.next_resend(), None);
     }
 
     #[test]
