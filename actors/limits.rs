@@ -85,3 +85,18 @@ pub const SUPERVISION_TICK: Duration = Duration::from_millis(200);
 
 /// How many Topic Names the Router remembers the subscribers of.
 pub const ROUTE_CACHE_ENTRIES: usize = 16 * 1024;
+
+/// The most QoS 1 and 2 messages on their way to one client, where it does not ask for fewer.
+pub const SESSION_IN_FLIGHT_MAX: u16 = 1_000;
+
+/// Once this much waits to be written to a client, no more is encoded until it is.
+pub const SESSION_OUTPUT_BYTES: usize = 64 * 1024;
+
+/// An empty queue of a session with more places than this is given back.
+pub const IDLE_QUEUE_MESSAGES: usize = 64;
+
+/// The most messages that go to the Router at once.
+pub const ROUTE_BATCH_MESSAGES: usize = 1_024;
+
+/// The longest packet that is accepted from an upstream broker: its messages were accepted elsewhere before.
+pub const UPSTREAM_PACKET_BYTES_MAX: usize = 16 * 1024 * 1024;

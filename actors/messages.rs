@@ -34,7 +34,7 @@ pub struct Refused {
     /// Why.
     pub reason_code: ReasonCode,
     /// The connection, for the answer.
-    pub connection: Connection,
+    pub connection: Box<Connection>,
 }
 
 /// A Session that exists gets a new Network Connection; an old one is taken over.

@@ -265,10 +265,12 @@ impl UpstreamBroker {
                 actor.inbox.acknowledge(link.output());
                 if routed.wait_for_room {
                     link.pause_reading();
-                    context.spawn(async move { log.room().await }.into_actor(actor).map(|(), actor, _| {
+                    context.spawn(async move { log.room().await }.into_actor(actor).map(|(), actor, context| {
                         if let Phase::Connected(link) = &mut actor.phase {
                             link.resume_reading();
                         }
+                        // The driver may have had its turn already: this gives it another.
+                        context.wait(actix::fut::ready(()));
                     }));
                 }
             }
