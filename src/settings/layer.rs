@@ -24,8 +24,9 @@ pub(super) fn of_file(path: &Path) -> Result<Layer, SettingsError> {
 pub(super) fn of_text(name: &str, text: &str) -> Result<Layer, SettingsError> {
     // What follows the first mistake is often only its consequence.
     let (table, mistakes) = DeTable::parse_recoverable(text);
-    if let Some(mistake) = mistakes.first() {
-        let (line, column) = line_and_column(text, mistake.span().map_or(0, |span| span.start));
+    let offset = |mistake: &toml::de::Error| mistake.span().map_or(0, |span| span.start);
+    if let Some(mistake) = mistakes.iter().min_by_key(|mistake| offset(mistake)) {
+        let (line, column) = line_and_column(text, offset(mistake));
         let problem = format!("{name}: line {line}, column {column}: {}", mistake.message());
         return Err(SettingsError::one(problem));
     }
