@@ -1,1 +1,3 @@
 //! The doors of mqtt-proxy.
+
+pub mod web;

@@ -1,0 +1,28 @@
+//! `/health` says that the process is alive, `/ready` that it can do its job.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What has to be there before the proxy can do its job. Start-up sets it, `/ready` shows it.
+#[derive(Debug, Default)]
+pub struct Readiness {
+    store_open: AtomicBool,
+    listeners_bound: AtomicBool,
+}
+
+impl Readiness {
+    /// The store of broker definitions is open, or no longer.
+    pub fn set_store_open(&self, open: bool) {
+        self.store_open.store(open, Ordering::Release);
+    }
+
+    /// Every listener for devices is bound, or no longer (as in a drain).
+    pub fn set_listeners_bound(&self, bound: bool) {
+        self.listeners_bound.store(bound, Ordering::Release);
+    }
+
+    /// The names of what is not ready; none at all when the proxy can do its job.
+    pub fn missing(&self) -> Vec<&'static str> {
+        let parts = [("store", &self.store_open), ("listeners", &self.listeners_bound)];
+        parts.iter().filter(|(_, ready)| !ready.load(Ordering::Acquire)).map(|(name, _)| *name).collect()
+    }
+}
