@@ -161,7 +161,6 @@ impl Entry {
     }
 
     /// The broker, or what is wrong with it.
-    /// The broker, or what is wrong with it.
     pub fn check(self, vault: Option<&Vault>) -> Result<Broker, String> {
         let id = BrokerId(self.id.unwrap_or_else(Uuid::new_v4));
         let password = match (self.password, self.password_encrypted, vault) {

@@ -2,6 +2,12 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use actix_web::HttpResponse;
+use actix_web::web::Data;
+use serde_json::json;
+
+use super::WebState;
+
 /// What has to be there before the proxy can do its job. Start-up sets it, `/ready` shows it.
 #[derive(Debug, Default)]
 pub struct Readiness {
@@ -25,4 +31,17 @@ impl Readiness {
         let parts = [("store", &self.store_open), ("listeners", &self.listeners_bound)];
         parts.iter().filter(|(_, ready)| !ready.load(Ordering::Acquire)).map(|(name, _)| *name).collect()
     }
+}
+
+/// `GET /health`: 200 as long as anyone answers at all.
+pub async fn health() -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "status": "ok" }))
+}
+
+/// `GET /ready`: 200, or 503 with the names of what is not ready.
+pub async fn ready(state: Data<WebState>) -> HttpResponse {
+    let missing = state.readiness.missing();
+    let is_ready = missing.is_empty();
+    let mut answer = if is_ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+    answer.json(json!({ "ready": is_ready, "not_ready": missing }))
 }
