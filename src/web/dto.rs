@@ -48,6 +48,9 @@ pub fn changes(fields: Fields) -> Result<BrokerChanges, ApiError> {
             "use_tls" => changes.use_tls = Some(value::boolean(name, json)?),
             "insecure_skip_verify" => changes.insecure_skip_verify = Some(value::boolean(name, json)?),
             "ca_cert_path" => changes.ca_cert_path = Some(value::optional_text(name, json)?),
+            "version" | "protocol_version" if changes.version.is_some() => {
+                return Err(ApiError::field("version", "is given twice"));
+            }
             "version" | "protocol_version" => changes.version = Some(value::text_or_number(name, json)?),
             "keep_alive_secs" => changes.keep_alive_secs = Some(value::number(name, json)?),
             "clean_session" => changes.clean_session = Some(value::boolean(name, json)?),
