@@ -1,7 +1,8 @@
 //! What `data/brokers.json` says: its JSON, and the way from there to a checked broker and back.
 
 use openssl::base64;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::secret::{KeyDerivation, ROUNDS_ALLOWED, Vault};
@@ -24,7 +25,7 @@ pub struct Document {
 /// Only the version, which decides how to read the rest.
 #[derive(Deserialize)]
 pub struct VersionOnly {
-    pub version: Option<serde_json::Value>,
+    pub version: Option<Value>,
 }
 
 /// How the key of the encrypted passwords is derived.
@@ -51,7 +52,7 @@ pub struct Entry {
     client_id_prefix: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     username: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "password")]
     password: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     password_encrypted: Option<String>,
@@ -71,6 +72,15 @@ pub struct Entry {
     subscription_topics: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     subscription_qos: Option<u32>,
+}
+
+/// A password, or an error that does not show it, as serde's own would.
+fn password<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    match Option::<Value>::deserialize(deserializer)? {
+        None => Ok(None),
+        Some(Value::String(password)) => Ok(Some(password)),
+        Some(_) => Err(serde::de::Error::custom("password must be a text in quotation marks")),
+    }
 }
 
 impl Document {

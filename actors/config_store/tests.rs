@@ -142,6 +142,7 @@ fn what_is_wrong_with_the_file_is_said_in_one_line_and_the_file_stays() {
     };
     let cases = [
         ("{\n  \"version\": 1,\n  \"brokers\": [}\n".to_owned(), vec!["line 3 column 15"]),
+        (broker(r#""address":"h","password":4711"#), vec!["password must be a text", "line 1 column"]),
         (String::new(), vec!["line 1 column 0"]),
         (r#"{"version": 2, "future": []}"#.to_owned(), vec!["version 2 is not known"]),
         (r#"{"brokers": []}"#.to_owned(), vec!["version is missing"]),
@@ -158,6 +159,7 @@ fn what_is_wrong_with_the_file_is_said_in_one_line_and_the_file_stays() {
     for (content, expected) in cases {
         let dir = TestDir::with(&content);
         let line = problem(&dir.0, None, Vec::new());
+        assert!(!line.contains("4711"), "a password in {line:?}");
         for part in expected.iter().chain(&["brokers.json"]) {
             assert!(line.contains(part), "{part:?} is not in {line:?}");
         }

@@ -87,8 +87,8 @@ function showBrokerTotals(brokers, overall) {
 function lost(error) {
   lostSince ??= Date.now();
   const seconds = Math.round((Date.now() - lostSince) / 1000);
-  const reason = error.status ? error.message : "Connection to the proxy lost";
-  setText($("lost-text"), `${reason}; trying again${seconds > 2 ? ` for ${duration(seconds)}` : ""}`);
+  const reason = error.status ? `No answer from the API (${error.message})` : "Connection to the proxy lost";
+  setText($("lost-text"), `${reason}${seconds > 2 ? ` ${duration(seconds)} ago` : ""}; trying again`);
   $("lost").hidden = false;
   $("main").classList.add("stale");
   $("health").dataset.tone = "quiet";
