@@ -3,10 +3,14 @@
 
 pub mod broker;
 pub mod config_store;
+pub mod connection;
 pub mod limits;
+pub mod message_log;
 pub mod messages;
 pub mod metrics;
 pub mod origin;
+pub mod router;
+pub mod upstream_broker;
 
 pub use broker::{Broker, BrokerChanges, BrokerId, FieldError};
 pub use metrics::Metrics;

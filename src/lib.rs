@@ -1,3 +1,4 @@
 //! The doors of mqtt-proxy.
 
+pub mod settings;
 pub mod web;
