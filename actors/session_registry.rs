@@ -105,7 +105,10 @@ impl Handler<Attach> for SessionRegistry {
     fn handle(&mut self, attach: Attach, _: &mut Context<Self>) -> Self::Result {
         let Attach { connect, connection } = attach;
         if let Some(reason_code) = self.refusal(&connect) {
-            return Box::pin(actix::fut::ready(Err(Refused { reason_code, connection: Box::new(connection) })));
+            return Box::pin(actix::fut::ready(Err(Refused {
+                reason_code,
+                connection: Box::new(connection),
+            })));
         }
         let question =
             Authenticate { user_name: connect.user_name.clone(), password: connect.password.clone() };

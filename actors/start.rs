@@ -41,7 +41,7 @@ pub struct Actors {
 }
 
 /// Starts all actors on this thread; the ConfigStore gets one of its own, since it waits for the disk.
-pub fn start(settings: ActorSettings, config_store: ConfigStore, metrics: Arc<Metrics>) -> Actors {
+pub fn start(settings: ActorSettings, mut config_store: ConfigStore, metrics: Arc<Metrics>) -> Actors {
     let log = MessageLog::new(settings.log_head_bytes_max);
     let router_limits = RouterLimits {
         retained_messages_max: settings.retained_messages_max,
@@ -59,9 +59,8 @@ pub fn start(settings: ActorSettings, config_store: ConfigStore, metrics: Arc<Me
         limits: settings.sessions,
     });
     let registry = SessionRegistry::new(authenticator.recipient(), shared).start();
-    let brokers_changed = router.clone().recipient();
-    let config_store =
-        ConfigStore::start_in_arbiter(&Arbiter::new().handle(), move |_| config_store.with_router(brokers_changed));
+    config_store.set_router(router.clone().recipient());
+    let config_store = ConfigStore::start_in_arbiter(&Arbiter::new().handle(), move |_| config_store);
     Actors {
         attach: registry.clone().recipient(),
         config_store,

@@ -265,13 +265,15 @@ impl UpstreamBroker {
                 actor.inbox.acknowledge(link.output());
                 if routed.wait_for_room {
                     link.pause_reading();
-                    context.spawn(async move { log.room().await }.into_actor(actor).map(|(), actor, context| {
-                        if let Phase::Connected(link) = &mut actor.phase {
-                            link.resume_reading();
-                        }
-                        // The driver may have had its turn already: this gives it another.
-                        context.wait(actix::fut::ready(()));
-                    }));
+                    context.spawn(async move { log.room().await }.into_actor(actor).map(
+                        |(), actor, context| {
+                            if let Phase::Connected(link) = &mut actor.phase {
+                                link.resume_reading();
+                            }
+                            // The driver may have had its turn already: this gives it another.
+                            context.wait(actix::fut::ready(()));
+                        },
+                    ));
                 }
             }
         });
@@ -361,6 +363,7 @@ impl Handler<Withdraw> for UpstreamBroker {
     }
 }
 
+/// What a bug would do.
 #[cfg(test)]
 #[derive(Message)]
 #[rtype(result = "()")]
