@@ -55,7 +55,9 @@ impl<T> RetainedStore<T> {
     /// behind it, although a shared subscription gets no retained messages.
     pub fn for_each_match(&self, filter: &TopicFilter, mut visit: impl FnMut(&TopicName, &T)) {
         let mut pending = Vec::new();
-        Wanted::of(Some(filter.pattern())).descend(self.tree.node(ROOT), true, &mut pending);
+        // The levels are found once, and not at every node that one of them is held against.
+        let levels: Vec<&str> = filter.pattern().split('/').collect();
+        Wanted::of(&levels).descend(self.tree.node(ROOT), true, &mut pending);
         while let Some((index, wanted)) = pending.pop() {
             let node = self.tree.node(index);
             let Some(wanted) = wanted.behind(&node.rest) else {
@@ -80,18 +82,18 @@ impl<T> Default for RetainedStore<T> {
 enum Wanted<'filter> {
     /// Everything from here on: the filter has come to its `#`.
     All,
-    /// These levels, of which there is at least one.
-    Levels(&'filter str),
+    /// This level, and those behind it.
+    Levels(&'filter str, &'filter [&'filter str]),
     /// No more levels.
     End,
 }
 
 impl<'filter> Wanted<'filter> {
-    fn of(levels: Option<&'filter str>) -> Wanted<'filter> {
+    fn of(levels: &'filter [&'filter str]) -> Wanted<'filter> {
         match levels {
-            Some("#") => Wanted::All,
-            Some(levels) => Wanted::Levels(levels),
-            None => Wanted::End,
+            ["#"] => Wanted::All,
+            [level, behind @ ..] => Wanted::Levels(level, behind),
+            [] => Wanted::End,
         }
     }
 
@@ -100,15 +102,16 @@ impl<'filter> Wanted<'filter> {
         let mut wanted = self;
         let mut rest = rest.strip_prefix('/');
         while let Some(levels) = rest {
-            let Wanted::Levels(filter_levels) = wanted else {
-                return if let Wanted::All = wanted { Some(wanted) } else { None };
+            let (wanted_level, wanted_behind) = match wanted {
+                Wanted::All => return Some(Wanted::All),
+                Wanted::End => return None,
+                Wanted::Levels(level, behind) => (level, behind),
             };
             let (level, tail) = split_level(levels);
-            let (wanted_level, wanted_tail) = split_level(filter_levels);
             if wanted_level != "+" && wanted_level != level {
                 return None;
             }
-            (wanted, rest) = (Wanted::of(wanted_tail), tail);
+            (wanted, rest) = (Wanted::of(wanted_behind), tail);
         }
         Some(wanted)
     }
@@ -119,10 +122,7 @@ impl<'filter> Wanted<'filter> {
         let (level, behind) = match self {
             Wanted::End => return,
             Wanted::All => ("+", Wanted::All),
-            Wanted::Levels(levels) => {
-                let (level, tail) = split_level(levels);
-                (level, Wanted::of(tail))
-            }
+            Wanted::Levels(level, behind) => (level, Wanted::of(behind)),
         };
         if level == "+" {
             let fitting = node.children.iter().filter(|(level, _)| !(is_root && level.starts_with('$')));

@@ -3,6 +3,7 @@
 //! vector and name each other by index: no operation recurses, and neither does dropping the tree.
 
 use super::children::Children;
+use super::split_level;
 
 /// The node that stands before the first level.
 pub(crate) const ROOT: u32 = 0;
@@ -236,13 +237,8 @@ impl<P> LevelTree<P> {
 
 /// Cuts the first level off: the level, and the tail that starts with a `/` or is empty.
 fn split_tail(levels: &str) -> (&str, &str) {
-    levels.split_at(level_end(levels, 0))
-}
-
-/// Where the level that starts at `start` ends: at the next `/`, or at the end of the text.
-pub(crate) fn level_end(text: &str, start: usize) -> usize {
-    let levels = &text.as_bytes()[start..];
-    levels.iter().position(|byte| *byte == b'/').map_or(text.len(), |slash| start + slash)
+    let (level, _) = split_level(levels);
+    levels.split_at(level.len())
 }
 
 /// The levels of a tail: `Some(None)` if it is empty, and `None` if it is no tail because it starts amid a level.

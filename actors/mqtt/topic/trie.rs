@@ -6,13 +6,13 @@ use std::collections::HashMap;
 use foldhash::fast::RandomState;
 
 use super::children::shrink_if_sparse;
-use super::level_tree::{Child, LevelTree, ROOT, level_end};
+use super::level_tree::{Child, LevelTree, ROOT};
 use super::subscribers::Subscribers;
 use super::{TopicFilter, TopicName};
 
 /// A set of subscriptions: (Topic Filter, subscriber) to the options of the subscription.
 ///
-/// A match does not allocate (unless more than 32 `+` are open at once), does not recurse, and takes time in
+/// A match does not allocate (unless more than 32 `+` are open at once, or levels are longer than 1,024 bytes), does not recurse, and takes time in
 /// proportion to the nodes that fit, the length of the topic and the matches. The texts of the filters are copied:
 /// nothing keeps the packet alive that they came in.
 #[derive(Debug)]
@@ -120,7 +120,8 @@ impl<K: Copy + Ord, V> FilterTrie<K, V> {
         let wildcard_first = !topic.starts_with('$');
         let root = self.wildcard.node(ROOT);
         let mut pending = Pending::new();
-        let end = level_end(topic, 0);
+        let mut levels = Levels { topic, long: Vec::new() };
+        let end = levels.end(0);
         if wildcard_first {
             if let Some(leaf) = &root.value {
                 leaf.below.for_each(&mut visit);
@@ -130,7 +131,7 @@ impl<K: Copy + Ord, V> FilterTrie<K, V> {
         pending.push(root.children.get(&topic[..end]), end);
         while let Some((index, at)) = pending.pop() {
             let node = self.wildcard.node(index.get());
-            let Some(at) = skip_levels(topic, at, &node.rest) else {
+            let Some(at) = levels.skip(at, &node.rest) else {
                 continue;
             };
             let at_end = at == topic.len();
@@ -143,7 +144,7 @@ impl<K: Copy + Ord, V> FilterTrie<K, V> {
             if at_end || (node.plus.is_none() && node.children.len() == 0) {
                 continue;
             }
-            let end = level_end(topic, at + 1);
+            let end = levels.end(at + 1);
             pending.push(node.plus, end);
             pending.push(node.children.get(&topic[at + 1..end]), end);
         }
@@ -184,22 +185,53 @@ impl<K: Copy + Ord, V> Default for FilterTrie<K, V> {
     }
 }
 
-/// Where the topic goes on behind the levels of a node that starts at `at`; `None` if they do not fit.
-fn skip_levels(topic: &str, at: usize, rest: &str) -> Option<usize> {
-    let mut at = at;
-    let mut rest = rest.strip_prefix('/');
-    while let Some(levels) = rest {
-        let (wanted, behind) = super::split_level(levels);
-        if at == topic.len() {
-            return None;
+/// The levels of a topic. Where many `+` branch, the same level is asked for once a branch; the ends of long ones
+/// are kept, so that a topic of long levels costs each branch no more than [`Levels::LONG`] bytes of search.
+struct Levels<'topic> {
+    topic: &'topic str,
+    /// Start and end of the long levels found so far: fewer than 64, as a topic has at most 65,535 bytes.
+    long: Vec<(usize, usize)>,
+}
+
+impl Levels<'_> {
+    const LONG: usize = 1_024;
+
+    /// Where the level that starts at `start` ends.
+    fn end(&mut self, start: usize) -> usize {
+        let near = self.topic.as_bytes()[start..].iter().take(Levels::LONG).position(|byte| *byte == b'/');
+        if let Some(length) = near {
+            return start + length;
         }
-        let end = level_end(topic, at + 1);
-        if wanted != "+" && wanted != &topic[at + 1..end] {
-            return None;
+        if self.topic.len() - start <= Levels::LONG {
+            return self.topic.len();
         }
-        (at, rest) = (end, behind);
+        if let Some((_, end)) = self.long.iter().find(|(known, _)| *known == start) {
+            return *end;
+        }
+        let bytes = &self.topic.as_bytes()[start + Levels::LONG..];
+        let more = bytes.iter().position(|byte| *byte == b'/').unwrap_or(bytes.len());
+        let end = start + Levels::LONG + more;
+        self.long.push((start, end));
+        end
     }
-    Some(at)
+
+    /// Where the topic goes on behind the levels of a node that starts at `at`; `None` if they do not fit.
+    fn skip(&mut self, at: usize, rest: &str) -> Option<usize> {
+        let mut at = at;
+        let mut rest = rest.strip_prefix('/');
+        while let Some(levels) = rest {
+            let (wanted, behind) = super::split_level(levels);
+            if at == self.topic.len() {
+                return None;
+            }
+            let end = self.end(at + 1);
+            if wanted != "+" && wanted != &self.topic[at + 1..end] {
+                return None;
+            }
+            (at, rest) = (end, behind);
+        }
+        Some(at)
+    }
 }
 
 /// The nodes that a match has still to visit, each with the place in the topic where its own levels start. A node
@@ -366,6 +398,26 @@ pub(crate) mod tests {
         }
         let topic = "a/".repeat(depth) + "a";
         assert_eq!(matches(&trie, &topic), (0..depth as u32).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn long_levels_end_where_they_end_however_often_they_are_asked_for() {
+        for length in [1_022, 1_023, 1_024, 1_025, 1_026, 20_000] {
+            let long = "x".repeat(length);
+            let topic = format!("{long}/{long}//{long}");
+            let ends = [(0, length), (length + 1, 2 * length + 1), (2 * length + 2, 2 * length + 2)];
+            let mut levels = Levels { topic: &topic, long: Vec::new() };
+            for (start, end) in ends.into_iter().chain([(2 * length + 3, topic.len())]).cycle().take(8) {
+                assert_eq!(levels.end(start), end, "{length} {start}");
+            }
+            let mut trie = FilterTrie::new();
+            let filters =
+                [format!("{long}/+/+/{long}"), format!("+/{long}/#"), format!("+/{long}x/#"), topic.clone()];
+            for (key, text) in (0..).zip(&filters) {
+                trie.insert(&filter(text), key, ());
+            }
+            assert_eq!(matches(&trie, &topic), [0, 1, 3]);
+        }
     }
 
     /// Texts of few levels out of a small alphabet, so that they meet often; the empty level is among them.
