@@ -1,3 +1,6 @@
 //! The doors of mqtt-proxy.
 
+pub mod cli;
+pub mod logging;
 pub mod settings;
+pub mod startup;
