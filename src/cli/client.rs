@@ -396,6 +396,9 @@ fn text_of_v5(error: v5::ConnectionError) -> String {
         ConnectionError::Timeout(_) => "no answer in time".to_owned(),
         ConnectionError::MqttState(StateError::ConnectionAborted) => "the broker closed it".to_owned(),
         ConnectionError::MqttState(StateError::AwaitPingResp) => "the broker no longer answers".to_owned(),
+        ConnectionError::MqttState(StateError::Deserialization(v5::mqttbytes::Error::Io(error))) => {
+            error.to_string()
+        }
         ConnectionError::MqttState(StateError::ServerDisconnect { reason_code, reason_string }) => {
             let explained = reason_string.map(|text| format!(" ({text})")).unwrap_or_default();
             format!("the broker said: {}{explained}", in_words(&reason_code))

@@ -25,7 +25,7 @@ pub struct PublishArguments {
     /// Topic Name
     #[arg(long, short, value_parser = parse_topic)]
     topic: TopicName,
-    /// The payload; with --count, {n} in it becomes the number of the message
+    /// The payload; with --count, an n in curly braces becomes the number of the message
     #[arg(long, short, allow_hyphen_values = true)]
     message: Option<String>,
     /// Publish each line of standard input as a message
