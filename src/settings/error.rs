@@ -8,7 +8,7 @@ pub struct SettingsError {
 
 impl SettingsError {
     /// One problem.
-    pub(super) fn one(problem: impl Into<String>) -> SettingsError {
+    pub(crate) fn one(problem: impl Into<String>) -> SettingsError {
         SettingsError { problems: vec![problem.into()] }
     }
 
