@@ -1,0 +1,81 @@
+//! What is sent in one run.
+
+use std::time::Duration;
+
+use crate::histogram::Histogram;
+use crate::ledger::Tally;
+use crate::options::Options;
+
+#[derive(Clone, Copy)]
+pub enum Pace {
+    /// As fast as the broker takes it.
+    Flood,
+    /// In batches, this many messages per second.
+    Batches(u64),
+    /// One write per message, this many messages per second.
+    Singly(u64),
+}
+
+#[derive(Clone, Copy)]
+pub struct Load {
+    pub qos: u8,
+    pub messages: u64,
+    pub payload_bytes: usize,
+    pub topics: usize,
+    /// How many messages may be unacknowledged at QoS 1 and 2.
+    pub window: u16,
+    pub pace: Pace,
+    /// What publisher and upstreams wait between reads, so that each takes much.
+    pub pause: Duration,
+}
+
+impl Load {
+    /// A flood of `messages` with everything else as the options have it.
+    pub fn from_options(options: &Options, qos: u8, messages: u64) -> Load {
+        Load {
+            qos,
+            messages,
+            payload_bytes: options.payload_bytes,
+            topics: options.topics,
+            window: options.window,
+            pace: Pace::Flood,
+            pause: Duration::from_micros(options.pause_micros),
+        }
+    }
+}
+
+/// What the publisher saw of a run.
+#[derive(Clone, Copy, Default)]
+pub struct Published {
+    pub first_send_nanos: u64,
+    pub last_send_nanos: u64,
+    /// Messages that the broker answered with a Reason Code of 0x80 or above.
+    pub refused: u64,
+}
+
+/// What a run came to.
+pub struct Outcome {
+    pub messages: u64,
+    pub upstreams: u64,
+    pub seconds: f64,
+    /// How fast the publisher sent, which a paced run compares with what it wanted.
+    pub sent_per_second: f64,
+    /// Over all upstreams; `received` counts deliveries.
+    pub tally: Tally,
+    pub lost: u64,
+    pub refused: u64,
+    pub reconnects: u64,
+    pub cpu_nanos: u64,
+    pub latency: Histogram,
+}
+
+impl Outcome {
+    /// Messages in per second, counting only what the upstreams have.
+    pub fn messages_per_second(&self) -> f64 {
+        self.tally.received as f64 / self.upstreams as f64 / self.seconds.max(1e-9)
+    }
+
+    pub fn cpu_micros_per_delivery(&self) -> f64 {
+        self.cpu_nanos as f64 / 1000.0 / self.tally.received.max(1) as f64
+    }
+}
