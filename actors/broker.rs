@@ -125,6 +125,11 @@ impl Broker {
         format!("{}-{}", self.client_id_prefix, self.id)
     }
 
+    /// The version of MQTT as users write it: `3.1.1` or `5`.
+    pub const fn version_text(&self) -> &'static str {
+        if self.version.is_v5() { "5" } else { "3.1.1" }
+    }
+
     /// Whether the two definitions need different connections (as opposed to different forwarding only).
     pub fn connects_like(&self, other: &Broker) -> bool {
         let without_rule = |broker: &Broker| Broker {

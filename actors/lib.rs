@@ -1,12 +1,20 @@
 //! The rooms of mqtt-proxy: its actors and what they keep. They know the protocol from `mqtt` and nothing
 //! of listeners, HTTP or the command line, which plug in from above through [`connection`] and [`messages`].
 
+pub mod authenticator;
 pub mod broker;
 pub mod config_store;
+pub mod connection;
+pub mod device_session;
 pub mod limits;
+pub mod message_log;
 pub mod messages;
 pub mod metrics;
 pub mod origin;
+pub mod router;
+pub mod session_registry;
+pub mod start;
+pub mod upstream_broker;
 
 pub use broker::{Broker, BrokerChanges, BrokerId, FieldError};
 pub use metrics::Metrics;

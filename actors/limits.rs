@@ -16,3 +16,87 @@ pub const MAILBOX_MESSAGES: usize = 1_024;
 
 /// How long the drain at shutdown may take as a whole.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
+
+/// The size of the pieces in which the log's memory is taken and let go.
+pub const LOG_CHUNK_BYTES: usize = 256 * 1024;
+
+/// The least memory that the log may be given.
+pub const LOG_HEAD_BYTES_MIN: usize = 1024 * 1024;
+
+/// How long publishers wait at most for a connected upstream broker that is half the log's memory behind. One
+/// that drains less than a read's worth of messages in this time is not waited for until it has caught up.
+pub const READER_PATIENCE: Duration = Duration::from_millis(500);
+
+const _: () = assert!(LOG_HEAD_BYTES_MIN >= 4 * LOG_CHUNK_BYTES, "eviction drops whole chunks");
+
+/// The most bytes that one read takes from a connection.
+pub const READ_BYTES: usize = 128 * 1024;
+
+/// An empty output buffer larger than this is given back, so that an idle connection costs little.
+pub const IDLE_OUTPUT_BYTES: usize = 64 * 1024;
+
+/// How long a connection that is being closed may take to hand over its last packets.
+pub const LINGER: Duration = Duration::from_secs(1);
+
+/// How many reads are spent on what the other side still sends while its connection is being closed.
+pub const LINGER_READS: usize = 256;
+
+/// How long an attempt to reach an upstream broker may take, from the name look-up to CONNACK.
+pub const UPSTREAM_CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The shortest wait before another attempt to reach an upstream broker.
+pub const UPSTREAM_RETRY_FLOOR: Duration = Duration::from_millis(100);
+
+/// The longest wait before another attempt to reach an upstream broker.
+pub const UPSTREAM_RETRY_CEILING: Duration = Duration::from_secs(30);
+
+/// A connection that lasted this long was a success: the next failure starts with the shortest wait again.
+pub const UPSTREAM_STABLE: Duration = Duration::from_secs(5);
+
+/// The most QoS 1 and 2 messages on their way to one upstream broker, where it does not ask for fewer.
+pub const UPSTREAM_IN_FLIGHT_MAX: u16 = 4_000;
+
+/// The Receive Maximum that upstream brokers are told.
+pub const UPSTREAM_RECEIVE_MAXIMUM: u16 = 1_000;
+
+/// How long an upstream broker is asked to keep our session without a connection, in seconds: 7 days.
+pub const UPSTREAM_SESSION_EXPIRY_SECS: u32 = 7 * 24 * 3_600;
+
+/// How often an upstream broker's actor looks at its clock: Keep Alive, counters.
+pub const UPSTREAM_TICK: Duration = Duration::from_millis(500);
+
+/// How many Topic Filters go into one SUBSCRIBE to an upstream broker (AWS IoT Core accepts no more).
+pub const SUBSCRIBE_FILTERS_MAX: usize = 8;
+
+/// Once this much waits to be written to an upstream broker, no more is encoded until it is.
+pub const UPSTREAM_OUTPUT_BYTES: usize = 128 * 1024;
+
+/// How much an actor writes or reads in one turn before the others have theirs.
+pub const TURN_BYTES: usize = 1024 * 1024;
+
+/// How many reads an actor makes in one turn before the others have theirs.
+pub const TURN_READS: usize = 4;
+
+/// How many topics an upstream broker's filters remember the answer for.
+pub const TOPIC_CACHE_ENTRIES: usize = 16 * 1024;
+
+/// How often the Router looks after its upstream brokers' actors.
+pub const SUPERVISION_TICK: Duration = Duration::from_millis(200);
+
+/// How many Topic Names the Router remembers the subscribers of.
+pub const ROUTE_CACHE_ENTRIES: usize = 16 * 1024;
+
+/// The most QoS 1 and 2 messages on their way to one client, where it does not ask for fewer.
+pub const SESSION_IN_FLIGHT_MAX: u16 = 1_000;
+
+/// Once this much waits to be written to a client, no more is encoded until it is.
+pub const SESSION_OUTPUT_BYTES: usize = 64 * 1024;
+
+/// An empty queue of a session with more places than this is given back.
+pub const IDLE_QUEUE_MESSAGES: usize = 64;
+
+/// The most messages that go to the Router at once.
+pub const ROUTE_BATCH_MESSAGES: usize = 1_024;
+
+/// The longest packet that is accepted from an upstream broker: its messages were accepted elsewhere before.
+pub const UPSTREAM_PACKET_BYTES_MAX: usize = 16 * 1024 * 1024;

@@ -2,11 +2,161 @@
 //! event; what is `Result`-less cannot fail.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
+use mqtt::packet::{Connect, SubscriptionOptions};
+use mqtt::{ClientId, Message as ApplicationMessage, QoS, ReasonCode, TopicFilter};
 
+use crate::Origin;
 use crate::broker::{BrokerChanges, BrokerId, FieldError, SharedBroker};
+use crate::connection::Connection;
+
+// ---- adapters to SessionRegistry to DeviceSession -------------------------------------------------------
+
+/// One Session of one Client Identifier, told apart from any earlier one of the same identifier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(pub u64);
+
+/// A client said CONNECT: give it a Session, or say why not.
+#[derive(Message)]
+#[rtype(result = "Result<(), Refused>")]
+pub struct Attach {
+    /// The packet.
+    pub connect: Box<Connect>,
+    /// The connection that it came on; the session answers there with CONNACK.
+    pub connection: Connection,
+}
+
+/// No Session: CONNACK with this Reason Code goes back on the connection, which then ends.
+pub struct Refused {
+    /// Why.
+    pub reason_code: ReasonCode,
+    /// The connection, for the answer.
+    pub connection: Box<Connection>,
+}
+
+/// A Session that exists gets a new Network Connection; an old one is taken over.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Resume {
+    /// The new CONNECT.
+    pub connect: Box<Connect>,
+    /// The new connection.
+    pub connection: Connection,
+}
+
+/// The Session ends now: its connection gets DISCONNECT with this Reason Code.
+#[derive(Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Retire(pub ReasonCode);
+
+/// A Session is no more.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct SessionEnded {
+    /// Whose it was.
+    pub client_id: ClientId,
+    /// Which one.
+    pub session_id: SessionId,
+}
+
+/// Is this client who it says?
+#[derive(Message)]
+#[rtype(result = "Result<(), ReasonCode>")]
+pub struct Authenticate {
+    /// User Name.
+    pub user_name: Option<bytestring::ByteString>,
+    /// Password.
+    pub password: Option<bytes::Bytes>,
+}
+
+// ---- DeviceSession and UpstreamBroker to Router, and back -----------------------------------------------
+
+/// Messages of one source in their order: to the log for the upstream brokers, to local subscribers, and to
+/// the retained messages.
+#[derive(Message)]
+#[rtype(result = "Routed")]
+pub struct Route {
+    /// Where they came from.
+    pub origin: Origin,
+    /// The session that published them, for No Local.
+    pub publisher: Option<SessionId>,
+    /// The messages.
+    pub batch: Vec<ApplicationMessage>,
+}
+
+/// The batch is in the log: it may be acknowledged.
+#[derive(Clone, Copy, Debug, MessageResponse)]
+pub struct Routed {
+    /// An upstream broker is far behind: wait for the log's room before the next batch.
+    pub wait_for_room: bool,
+}
+
+/// New or changed subscriptions of a session.
+#[derive(Message)]
+#[rtype(result = "Subscribed")]
+pub struct Subscribe {
+    /// Whose.
+    pub session_id: SessionId,
+    /// Where its messages go.
+    pub deliver: Recipient<Deliver>,
+    /// What for.
+    pub subscriptions: Vec<(TopicFilter, SubscriptionOptions)>,
+    /// The Subscription Identifier of all of them.
+    pub subscription_identifier: Option<u32>,
+}
+
+/// The subscriptions are in force.
+#[derive(Debug, MessageResponse)]
+pub struct Subscribed {
+    /// The retained messages that they ask for.
+    pub retained: Vec<Delivery>,
+}
+
+/// Ends subscriptions of a session; answers for each filter whether there was one.
+#[derive(Message)]
+#[rtype(result = "Vec<bool>")]
+pub struct Unsubscribe {
+    /// Whose.
+    pub session_id: SessionId,
+    /// Which.
+    pub topic_filters: Vec<TopicFilter>,
+}
+
+/// Messages for a local subscriber, in order.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Deliver {
+    /// The messages.
+    pub batch: Vec<Delivery>,
+}
+
+/// One message on its way to one local subscriber.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// The message as it was published.
+    pub message: Arc<ApplicationMessage>,
+    /// The QoS of this delivery.
+    pub qos: QoS,
+    /// The RETAIN flag of this delivery.
+    pub retain: bool,
+    /// The identifiers of all subscriptions that match `[MQTT-3.3.4-3]`.
+    pub subscription_identifiers: Vec<u32>,
+    /// When the message was received, for its expiry.
+    pub received_at: std::time::Instant,
+}
+
+/// There is something to read in the log.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Wake;
+
+/// An upstream broker's definition has changed.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Reconfigure(pub SharedBroker);
 
 // ---- the web and the start-up to the ConfigStore --------------------------------------------------------
 

@@ -61,7 +61,11 @@ impl Metrics {
     /// # Errors
     /// Where two metrics share a name, which a test excludes.
     pub fn new() -> Result<Metrics, prometheus::Error> {
-        let registry = Registry::new();
+        Metrics::register(Registry::new())
+    }
+
+    #[allow(clippy::too_many_lines, reason = "one flat list of names and help texts")]
+    fn register(registry: Registry) -> Result<Metrics, prometheus::Error> {
         let maker = Maker(&registry);
         Ok(Metrics {
             messages_received: maker

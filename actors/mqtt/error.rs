@@ -69,6 +69,8 @@ pub enum EncodeError {
     PacketTooLong,
     /// The packet does not exist in this version of the protocol (AUTH in 3.1.1).
     NotInThisVersion(&'static str),
+    /// The packet says what no packet may say, such as QoS 1 without a Packet Identifier.
+    Inconsistent(&'static str),
 }
 
 impl std::fmt::Display for EncodeError {
@@ -79,6 +81,7 @@ impl std::fmt::Display for EncodeError {
             EncodeError::NotInThisVersion(packet) => {
                 write!(formatter, "{packet} does not exist in this version")
             }
+            EncodeError::Inconsistent(what) => write!(formatter, "packet against the standard: {what}"),
         }
     }
 }

@@ -20,3 +20,17 @@ pub struct Message {
     /// The payload, which nobody here looks into.
     pub payload: Bytes,
 }
+
+impl Message {
+    /// The same message with memory of its own. What was read from a connection shares the whole read buffer,
+    /// so whatever is kept for long should be detached from it.
+    pub fn detached(&self) -> Message {
+        Message {
+            topic_name: self.topic_name.detached(),
+            qos: self.qos,
+            retain: self.retain,
+            properties: self.properties.detached(),
+            payload: Bytes::copy_from_slice(&self.payload),
+        }
+    }
+}

@@ -1,1 +1,14 @@
-//! The Session State as a pure machine: events and `now` in, actions out.
+//! The Session State as a pure machine: packets and `now` in, decisions out. Both ends of a connection use
+//! it: a device session as the Server, an upstream broker's client as the Client.
+
+pub mod expiry;
+pub mod inflow;
+pub mod keep_alive;
+pub mod outflow;
+pub mod will;
+
+pub use expiry::SessionExpiry;
+pub use inflow::{Arrival, Inflow, ReceiveMaximumExceeded};
+pub use keep_alive::KeepAlive;
+pub use outflow::{Outflow, PubRecOutcome, Resend, UnexpectedAcknowledgement};
+pub use will::{SessionEnd, WillMoment, will_moment};

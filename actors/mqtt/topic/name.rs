@@ -49,6 +49,12 @@ impl TopicName {
         &self.0
     }
 
+    /// A copy with a text of its own. A name out of a packet is a slice of what was read from the network; whoever
+    /// keeps a name for long keeps this copy, and not the whole read buffer.
+    pub fn detached(&self) -> TopicName {
+        TopicName(ByteString::from(self.as_str().to_owned()))
+    }
+
     /// Whether the name starts with `$` and so is not matched by a leading wildcard `[MQTT-4.7.2-1]`.
     pub fn is_dollar(&self) -> bool {
         self.0.as_bytes().first() == Some(&b'$')
@@ -64,5 +70,55 @@ impl std::fmt::Display for TopicName {
 impl std::fmt::Debug for TopicName {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "TopicName({:?})", &*self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_a_topic_name_and_what_is_not() {
+        let longest = "a".repeat(65_535);
+        for name in [
+            "a",
+            "/",
+            "//",
+            "a/b",
+            "/a",
+            "a/",
+            "a//b",
+            " ",
+            "$SYS/x",
+            "$",
+            "é/x",
+            "\u{feff}a",
+            "A a",
+            &longest,
+        ] {
+            assert!(TopicName::new(name.to_owned()).is_ok(), "{name:?}");
+        }
+        let too_long = "a".repeat(65_536);
+        let too_long_in_bytes = "é".repeat(32_768);
+        for name in ["", "+", "#", "a/+", "a/#", "a+", "a#b", "a\0", "\0", &too_long, &too_long_in_bytes] {
+            assert!(TopicName::new(name.to_owned()).is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_leading_dollar_counts() {
+        for (name, is_dollar) in
+            [("$SYS", true), ("$", true), ("a/$SYS", false), ("/$SYS", false), ("é$", false)]
+        {
+            assert_eq!(TopicName::new(name).map(|name| name.is_dollar()), Ok(is_dollar), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_detached_name_is_equal_and_has_its_own_text() {
+        let name = TopicName::new("a/b").unwrap();
+        let detached = name.detached();
+        assert_eq!(name, detached);
+        assert_ne!(name.as_str().as_ptr(), detached.as_str().as_ptr());
     }
 }

@@ -1,0 +1,231 @@
+//! A Network Connection: bytes to Control Packets and back. The port that every transport plugs into, and the
+//! only place where live bytes become packets.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use mqtt::codec::{self, DecodeLimits};
+use mqtt::packet::Packet;
+use mqtt::{DecodeError, EncodeError, ProtocolVersion};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+
+use crate::limits;
+
+/// An ordered, lossless stream of bytes: TCP, TLS, WebSocket.
+pub trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
+
+/// Why a connection is over.
+#[derive(Debug)]
+pub enum ConnectionError {
+    /// The other side closed it.
+    Closed,
+    /// The network failed.
+    Io(io::Error),
+    /// The other side sent what is not MQTT.
+    Decode(DecodeError),
+}
+
+impl std::fmt::Display for ConnectionError {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ConnectionError::Closed => formatter.write_str("connection closed by the other side"),
+            ConnectionError::Io(error) => error.fmt(formatter),
+            ConnectionError::Decode(error) => error.fmt(formatter),
+        }
+    }
+}
+
+impl std::error::Error for ConnectionError {}
+
+thread_local! {
+    /// Where reads land first. Shared by all connections of a thread, so that an idle one holds no buffer.
+    static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; limits::READ_BYTES].into_boxed_slice());
+}
+
+/// One connection with its buffers.
+pub struct Connection {
+    transport: Box<dyn Transport>,
+    version: ProtocolVersion,
+    decode_limits: DecodeLimits,
+    /// An incomplete packet.
+    input: BytesMut,
+    /// Encoded packets that are not written yet.
+    output: BytesMut,
+    /// A fault behind packets that were handed out before it.
+    fault: Option<DecodeError>,
+    peer: String,
+    /// Dropped with the connection; the listener's count goes down then.
+    _guard: Option<Box<dyn Send>>,
+}
+
+impl Connection {
+    /// A connection over `transport` that accepts packets of at most `packet_bytes_max` bytes. `peer` names the
+    /// other side in logs; `guard` is dropped with the connection.
+    pub fn new(
+        transport: Box<dyn Transport>,
+        packet_bytes_max: usize,
+        peer: String,
+        guard: Option<Box<dyn Send>>,
+    ) -> Connection {
+        Connection {
+            transport,
+            version: ProtocolVersion::default(),
+            decode_limits: DecodeLimits { packet_bytes_max },
+            input: BytesMut::new(),
+            output: BytesMut::new(),
+            fault: None,
+            peer,
+            _guard: guard,
+        }
+    }
+
+    /// The version that both sides speak, known from CONNECT on.
+    pub fn version(&self) -> ProtocolVersion {
+        self.version
+    }
+
+    /// Sets what CONNECT agreed upon.
+    pub fn set_version(&mut self, version: ProtocolVersion) {
+        self.version = version;
+    }
+
+    /// The other side, for logs.
+    pub fn peer(&self) -> &str {
+        &self.peer
+    }
+
+    /// Where packets are encoded that go out with the next [`Connection::poll_flush`].
+    pub fn output(&mut self) -> &mut BytesMut {
+        &mut self.output
+    }
+
+    /// How many bytes wait to be written.
+    pub fn unsent_bytes(&self) -> usize {
+        self.output.len()
+    }
+
+    /// Encodes a packet behind those that wait.
+    ///
+    /// # Errors
+    /// Where the packet cannot be put on the wire; nothing is sent of it.
+    pub fn queue(&mut self, packet: &Packet) -> Result<(), EncodeError> {
+        codec::encode(packet, self.version, &mut self.output)
+    }
+
+    /// Reads once and appends all packets that are complete now; may append none.
+    pub fn poll_receive(
+        &mut self,
+        task: &mut Context<'_>,
+        packets: &mut Vec<Packet>,
+    ) -> Poll<Result<(), ConnectionError>> {
+        if let Some(fault) = self.fault {
+            return Poll::Ready(Err(ConnectionError::Decode(fault)));
+        }
+        let Connection { transport, input, .. } = self;
+        let read = READ_BUFFER.with_borrow_mut(|buffer| {
+            let mut buffer = ReadBuf::new(buffer);
+            let poll = Pin::new(transport).poll_read(task, &mut buffer);
+            input.extend_from_slice(buffer.filled());
+            poll.map_ok(|()| buffer.filled().len())
+        });
+        match ready!(read) {
+            Ok(0) => return Poll::Ready(Err(ConnectionError::Closed)),
+            Ok(_) => {}
+            Err(error) => return Poll::Ready(Err(ConnectionError::Io(error))),
+        }
+        let before = packets.len();
+        let decoded = codec::decode_all(&mut self.input, self.version, &self.decode_limits, packets);
+        if self.input.is_empty() {
+            // The packets share the bytes: the next read gets memory of its own.
+            self.input = BytesMut::new();
+        }
+        match decoded {
+            Ok(()) => Poll::Ready(Ok(())),
+            Err(fault) if packets.len() == before => Poll::Ready(Err(ConnectionError::Decode(fault))),
+            Err(fault) => {
+                self.fault = Some(fault);
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+
+    /// Waits for exactly one packet; what follows it stays for later. For the opening of a dialogue, where the
+    /// first packet decides how the next one is read.
+    ///
+    /// # Errors
+    /// Where the connection ends or the bytes are no packet.
+    pub async fn receive_one(&mut self) -> Result<Packet, ConnectionError> {
+        loop {
+            let decoded = codec::decode(&mut self.input, self.version, &self.decode_limits);
+            if let Some(packet) = decoded.map_err(ConnectionError::Decode)? {
+                return Ok(packet);
+            }
+            if self.transport.read_buf(&mut self.input).await.map_err(ConnectionError::Io)? == 0 {
+                return Err(ConnectionError::Closed);
+            }
+        }
+    }
+
+    /// Packets that came with those that [`Connection::receive_one`] gave out.
+    ///
+    /// # Errors
+    /// Where the bytes are no packets.
+    pub fn take_received(&mut self, packets: &mut Vec<Packet>) -> Result<(), DecodeError> {
+        let decoded = codec::decode_all(&mut self.input, self.version, &self.decode_limits, packets);
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+        }
+        decoded
+    }
+
+    /// Writes what waits, as far as the transport takes it.
+    pub fn poll_flush(&mut self, task: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.output.is_empty() {
+            let written = ready!(Pin::new(&mut self.transport).poll_write(task, &self.output))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.output.advance(written);
+        }
+        if self.output.capacity() > limits::IDLE_OUTPUT_BYTES {
+            self.output = BytesMut::new();
+        }
+        Pin::new(&mut self.transport).poll_flush(task)
+    }
+
+    /// Writes all that waits.
+    ///
+    /// # Errors
+    /// Where the network fails.
+    pub async fn flush(&mut self) -> io::Result<()> {
+        std::future::poll_fn(|task| self.poll_flush(task)).await
+    }
+
+    /// Ends the connection so that the last packets arrive: writes what waits, closes our half, and reads what
+    /// the other side still sends, since closing with unread bytes would make TCP throw ours away.
+    pub async fn close(mut self) {
+        let goodbye = async {
+            self.flush().await?;
+            self.transport.shutdown().await?;
+            let mut ignored = vec![0; 4096];
+            for _ in 0..limits::LINGER_READS {
+                if self.transport.read(&mut ignored).await? == 0 {
+                    break;
+                }
+            }
+            io::Result::Ok(())
+        };
+        if let Ok(Err(error)) = tokio::time::timeout(limits::LINGER, goodbye).await {
+            log::debug!("{}: {error} while closing", self.peer);
+        }
+    }
+
+    /// How long [`Connection::close`] may take.
+    pub const CLOSE_DEADLINE: Duration = limits::LINGER;
+}

@@ -1,0 +1,305 @@
+//! How connections of a session come and go, and how the session ends.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context as Task, Poll};
+use std::time::Instant;
+
+use actix::prelude::*;
+use mqtt::packet::{ConnAck, Connect, Disconnect, Packet, Will};
+use mqtt::property::PropertyId;
+use mqtt::session::{Inflow, KeepAlive, SessionExpiry, WillMoment, will_moment};
+use mqtt::topic::alias::InboundAliases;
+use mqtt::{ClientId, Message as ApplicationMessage, Properties, Property, ProtocolVersion, ReasonCode};
+
+use super::inbound::Pending;
+use super::outbound::{ClientLimits, Outbound};
+use super::{Attachment, DeviceSession, Ending, SessionContext};
+use crate::connection::Connection;
+use crate::messages::{Route, SessionEnded, SessionId, Unsubscribe};
+use crate::{Origin, limits};
+
+impl DeviceSession {
+    /// A session without connection.
+    pub fn new(
+        id: SessionId,
+        client_id: ClientId,
+        shared: Arc<SessionContext>,
+        ended: Recipient<SessionEnded>,
+    ) -> DeviceSession {
+        DeviceSession {
+            id,
+            client_id,
+            shared,
+            ended,
+            attachment: None,
+            outbound: Outbound::new(),
+            inflow: Inflow::new(u16::MAX),
+            subscriptions: HashSet::default(),
+            will: None,
+            expiry: SessionExpiry::from_connect(None, 0),
+            will_at: None,
+            ends_at: None,
+            timer: None,
+            is_over: false,
+        }
+    }
+
+    /// The new session with its first connection; `assigned` where the Client Identifier is ours.
+    pub fn with_connection(mut self, connect: Box<Connect>, connection: Connection, assigned: bool) -> Self {
+        self.attach(&connect, connection, false, assigned);
+        self
+    }
+
+    /// Takes a connection and answers its CONNECT.
+    pub(super) fn attach(
+        &mut self,
+        connect: &Connect,
+        connection: Connection,
+        session_present: bool,
+        assigned: bool,
+    ) {
+        let (version, limits) = (connect.protocol_version, self.shared.limits);
+        let now = Instant::now();
+        self.expiry = match version {
+            ProtocolVersion::V5 => SessionExpiry::from_connect(
+                connect.properties.session_expiry_interval(),
+                limits.session_expiry_secs_max,
+            ),
+            ProtocolVersion::V311 => {
+                SessionExpiry::from_clean_session(connect.clean_start, limits.session_expiry_secs_max)
+            }
+        };
+        self.will = connect.will.clone().map(Box::new);
+        self.inflow.resume(if version.is_v5() { limits.receive_maximum } else { u16::MAX });
+        let client = client_limits(connect);
+        self.outbound.connected(&client);
+        let keep_alive_secs = effective_keep_alive(connect, limits.keep_alive_secs_max);
+        let keep_alive = KeepAlive::new(keep_alive_secs, now);
+        let timer = keep_alive.expires_at().map(|at| Box::pin(tokio::time::sleep_until(at.into())));
+        log::info!(
+            "client {}: connected from {}, MQTT {version}{}",
+            self.client_id,
+            connection.peer(),
+            if session_present { ", session resumed" } else { "" }
+        );
+        self.attachment = Some(Box::new(Attachment {
+            connection,
+            client,
+            keep_alive,
+            keep_alive_timer: timer,
+            aliases: InboundAliases::new(limits.topic_alias_maximum),
+            pending: Pending::default(),
+            reading_paused: false,
+            problem_information: connect.properties.request_problem_information() != Some(false),
+        }));
+        self.shared.connected.fetch_add(1, Ordering::Relaxed);
+        (self.ends_at, self.timer) = (None, None);
+        let properties = self.connack_properties(connect, keep_alive_secs, assigned);
+        self.queue(&Packet::ConnAck(Box::new(ConnAck {
+            session_present,
+            reason_code: ReasonCode::Success,
+            properties,
+        })));
+        // What the client sent behind its CONNECT without waiting for the answer.
+        if let Some(attachment) = &mut self.attachment {
+            let packets = attachment.pending.refill();
+            if let Err(error) = attachment.connection.take_received(packets) {
+                self.detach(Ending::by_server(error.reason_code(), &error.to_string()));
+            }
+        }
+    }
+
+    /// What an MQTT 5.0 client is told about its session; 3.1.1 has no words for it.
+    fn connack_properties(&self, connect: &Connect, keep_alive_secs: u16, assigned: bool) -> Properties {
+        if !connect.protocol_version.is_v5() {
+            return Properties::default();
+        }
+        let limits = &self.shared.limits;
+        let packet_bytes_max = u32::try_from(limits.packet_bytes_max).unwrap_or(u32::MAX);
+        let mut properties = vec![
+            Property::ReceiveMaximum(limits.receive_maximum),
+            Property::MaximumPacketSize(packet_bytes_max),
+            Property::TopicAliasMaximum(limits.topic_alias_maximum),
+            Property::SharedSubscriptionAvailable(false),
+        ];
+        if connect.properties.session_expiry_interval().unwrap_or(0) != self.expiry.interval_secs() {
+            properties.push(Property::SessionExpiryInterval(self.expiry.interval_secs()));
+        }
+        if assigned {
+            properties.push(Property::AssignedClientIdentifier(self.client_id.as_byte_string().clone()));
+        }
+        if keep_alive_secs != connect.keep_alive_secs {
+            properties.push(Property::ServerKeepAlive(keep_alive_secs));
+        }
+        properties.into_iter().fold(Properties::default(), |block, property| block.with(property))
+    }
+
+    /// The connection ends; the session goes on without, or ends too.
+    pub(super) fn detach(&mut self, ending: Ending) {
+        let now = Instant::now();
+        self.close_connection(&ending);
+        let will_delay_secs =
+            self.will.as_ref().and_then(|will| will.properties.will_delay_interval()).unwrap_or(0);
+        match will_moment(ending.end, will_delay_secs, self.expiry, now) {
+            WillMoment::Never => self.will = None,
+            WillMoment::Now => self.publish_will(),
+            WillMoment::At(at) => self.will_at = self.will.is_some().then_some(at),
+        }
+        if self.expiry.ends_with_connection() {
+            self.end();
+        } else {
+            self.ends_at = self.expiry.ends_at(now);
+        }
+    }
+
+    /// The connection ends because another one takes the session over: a Will that has no delay is published
+    /// `[MQTT-3.1.4-3]`.
+    pub(super) fn detach_for_takeover(&mut self, ending: &Ending) {
+        self.close_connection(ending);
+        let will_delay_secs =
+            self.will.as_ref().and_then(|will| will.properties.will_delay_interval()).unwrap_or(0);
+        match will_moment(ending.end, will_delay_secs, self.expiry, Instant::now()) {
+            WillMoment::Now => self.publish_will(),
+            WillMoment::Never | WillMoment::At(_) => self.will = None,
+        }
+    }
+
+    /// Another session takes the Client Identifier: this one ends.
+    pub(super) fn retire(&mut self, reason_code: ReasonCode) {
+        if self.attachment.is_some() {
+            self.close_connection(&Ending::by_server(reason_code, reason_code.text()));
+        }
+        self.publish_will();
+        self.end();
+    }
+
+    /// The proxy stops: says so to the client. Done when the client has it.
+    pub(super) fn drain(&mut self) -> impl Future<Output = ()> + use<> {
+        let goodbye = self.attachment.take().map(|attachment| {
+            self.shared.connected.fetch_sub(1, Ordering::Relaxed);
+            let reason_code = ReasonCode::ServerShuttingDown;
+            close(attachment, &Ending::by_server(reason_code, reason_code.text()))
+        });
+        let will = self.will.take().map(|will| self.shared.router.send(self.will_route(*will)));
+        self.is_over = true;
+        async move {
+            if let Some(will) = will {
+                // A Router that is gone takes no Will.
+                let _ = will.await;
+            }
+            if let Some(goodbye) = goodbye {
+                goodbye.await;
+            }
+        }
+    }
+
+    /// Without a connection, only time can bring something: the moment of the Will, or the session's end.
+    pub(super) fn drive_detached(&mut self, task: &mut Task<'_>) -> Poll<()> {
+        let Some(next) = [self.will_at, self.ends_at].into_iter().flatten().min() else {
+            return Poll::Pending;
+        };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(next.into())));
+        if timer.as_mut().poll(task).is_pending() {
+            return Poll::Pending;
+        }
+        self.timer = None;
+        let now = Instant::now();
+        if self.will_at.is_some_and(|at| now >= at) {
+            self.publish_will();
+        }
+        if self.ends_at.is_some_and(|at| now >= at) {
+            log::info!("client {}: session expired", self.client_id);
+            self.publish_will();
+            self.end();
+        }
+        Poll::Ready(())
+    }
+
+    fn close_connection(&mut self, ending: &Ending) {
+        let Some(attachment) = self.attachment.take() else { return };
+        self.shared.connected.fetch_sub(1, Ordering::Relaxed);
+        match ending.reason_code {
+            Some(reason_code) => {
+                log::info!("client {}: disconnected by us: {} ({reason_code})", self.client_id, ending.text);
+            }
+            None => log::info!("client {}: {}", self.client_id, ending.text),
+        }
+        actix::spawn(close(attachment, ending));
+    }
+
+    fn will_route(&self, will: Will) -> Route {
+        let message = ApplicationMessage {
+            topic_name: will.topic_name,
+            qos: will.qos,
+            retain: will.retain,
+            properties: will.properties.without(|id| id == PropertyId::WillDelayInterval),
+            payload: will.payload,
+        };
+        Route { origin: Origin::Will, publisher: Some(self.id), batch: vec![message] }
+    }
+
+    fn publish_will(&mut self) {
+        self.will_at = None;
+        let Some(will) = self.will.take() else { return };
+        let routed = self.shared.router.send(self.will_route(*will));
+        actix::spawn(async move {
+            // A Router that is gone takes no Will.
+            let _ = routed.await;
+        });
+    }
+
+    /// The session is over: its subscriptions end, and the registry forgets it.
+    fn end(&mut self) {
+        self.is_over = true;
+        let topic_filters: Vec<_> = std::mem::take(&mut self.subscriptions).into_iter().collect();
+        self.shared.metrics.subscriptions.sub(topic_filters.len() as i64);
+        let ended = self.ended.send(SessionEnded { client_id: self.client_id.clone(), session_id: self.id });
+        let unsubscribed = (!topic_filters.is_empty())
+            .then(|| self.shared.unsubscribe.send(Unsubscribe { session_id: self.id, topic_filters }));
+        actix::spawn(async move {
+            // Who is gone needs no telling.
+            if let Some(unsubscribed) = unsubscribed {
+                let _ = unsubscribed.await;
+            }
+            let _ = ended.await;
+        });
+    }
+}
+
+/// Sends DISCONNECT where the version has one for servers `[MQTT-3.14.0-1]`, and closes.
+fn close(mut attachment: Box<Attachment>, ending: &Ending) -> impl Future<Output = ()> + use<> {
+    if let Some(reason_code) = ending.reason_code
+        && attachment.client.version.is_v5()
+    {
+        let reason_string = Property::ReasonString(ending.text.as_str().into());
+        let properties = match attachment.problem_information {
+            true => Properties::default().with(reason_string),
+            false => Properties::default(),
+        };
+        if let Err(error) =
+            attachment.connection.queue(&Packet::Disconnect(Disconnect { reason_code, properties }))
+        {
+            log::error!("{}: {error}", attachment.connection.peer());
+        }
+    }
+    attachment.connection.close()
+}
+
+/// What the client accepts, as its CONNECT says.
+fn client_limits(connect: &Connect) -> ClientLimits {
+    let receive_maximum = connect.properties.receive_maximum().unwrap_or(u16::MAX);
+    ClientLimits {
+        version: connect.protocol_version,
+        receive_maximum: receive_maximum.min(limits::SESSION_IN_FLIGHT_MAX),
+        packet_bytes_max: connect.properties.maximum_packet_size().map_or(usize::MAX, |bytes| bytes as usize),
+    }
+}
+
+/// The Keep Alive that counts: ours where the client's is too long and can be overruled `[MQTT-3.1.2-21]`.
+fn effective_keep_alive(connect: &Connect, keep_alive_secs_max: u16) -> u16 {
+    let asked = connect.keep_alive_secs;
+    let too_long = keep_alive_secs_max != 0 && (asked == 0 || asked > keep_alive_secs_max);
+    if connect.protocol_version.is_v5() && too_long { keep_alive_secs_max } else { asked }
+}

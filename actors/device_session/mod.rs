@@ -1,0 +1,326 @@
+//! The actor of one MQTT Session, with or without a Network Connection. It owns the Session State; what comes
+//! in is handled in `inbound`, what goes out in `outbound`, and how connections come and go in `lifecycle`.
+
+mod inbound;
+mod lifecycle;
+mod outbound;
+
+use std::collections::HashSet;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as Task, Poll};
+use std::time::Instant;
+
+use actix::prelude::*;
+use foldhash::fast::RandomState;
+use mqtt::packet::{Packet, Will};
+use mqtt::session::{Inflow, KeepAlive, SessionEnd, SessionExpiry};
+use mqtt::topic::alias::InboundAliases;
+use mqtt::{ClientId, ReasonCode, TopicFilter};
+use tokio::time::Sleep;
+
+use crate::connection::{Connection, ConnectionError};
+use crate::message_log::MessageLog;
+use crate::messages::{
+    Deliver, Drain, Resume, Retire, Route, SessionEnded, SessionId, Subscribe, Unsubscribe,
+};
+use crate::session_registry::ConnectedCount;
+use crate::{Metrics, limits};
+use inbound::Pending;
+use outbound::{ClientLimits, Outbound, QueueLimits};
+
+/// What clients may ask for.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionLimits {
+    /// The longest packet that is accepted.
+    pub packet_bytes_max: usize,
+    /// How many QoS 1 and 2 messages a client may have unacknowledged.
+    pub receive_maximum: u16,
+    /// How many Topic Aliases a client may set.
+    pub topic_alias_maximum: u16,
+    /// How many clients may be connected.
+    pub connections_max: usize,
+    /// How long a session may outlive its connection, in seconds.
+    pub session_expiry_secs_max: u32,
+    /// How many messages wait for an absent client.
+    pub queued_messages_max: usize,
+    /// How many bytes wait for a client.
+    pub queued_bytes_max: usize,
+    /// The longest Keep Alive in seconds; 0 leaves it to the client.
+    pub keep_alive_secs_max: u16,
+}
+
+/// What all sessions share.
+pub struct SessionContext {
+    /// Where messages go.
+    pub router: Recipient<Route>,
+    /// Where subscriptions go.
+    pub subscribe: Recipient<Subscribe>,
+    /// Where subscriptions end.
+    pub unsubscribe: Recipient<Unsubscribe>,
+    /// The log, for back pressure.
+    pub log: Arc<MessageLog>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// How many sessions have a connection.
+    pub connected: ConnectedCount,
+    /// What clients may ask for.
+    pub limits: SessionLimits,
+}
+
+/// The actor.
+pub struct DeviceSession {
+    id: SessionId,
+    client_id: ClientId,
+    shared: Arc<SessionContext>,
+    ended: Recipient<SessionEnded>,
+    attachment: Option<Box<Attachment>>,
+    outbound: Outbound,
+    inflow: Inflow,
+    subscriptions: HashSet<TopicFilter, RandomState>,
+    will: Option<Box<Will>>,
+    expiry: SessionExpiry,
+    /// While there is no connection: when to publish the Will, and when to end.
+    will_at: Option<Instant>,
+    ends_at: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+    is_over: bool,
+}
+
+/// The Network Connection with all that belongs to it alone.
+struct Attachment {
+    connection: Connection,
+    client: ClientLimits,
+    keep_alive: KeepAlive,
+    keep_alive_timer: Option<Pin<Box<Sleep>>>,
+    aliases: InboundAliases,
+    pending: Pending,
+    /// Publishers wait for the log's room: nothing is read.
+    reading_paused: bool,
+    /// Whether Reason Strings may be sent (Request Problem Information).
+    problem_information: bool,
+}
+
+impl DeviceSession {
+    /// One turn of everything.
+    fn drive(&mut self, context: &mut Context<Self>, task: &mut Task<'_>) -> Poll<()> {
+        loop {
+            if self.is_over {
+                context.stop();
+                return Poll::Ready(());
+            }
+            if self.attachment.is_none() {
+                match self.drive_detached(task) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(()) => continue,
+                }
+            }
+            match self.drive_attached(context, task) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(ending) => self.detach(ending),
+            }
+        }
+    }
+
+    /// Reads, handles, encodes and writes what is ready; `Ready` with the way in which the connection ends.
+    fn drive_attached(&mut self, context: &mut Context<Self>, task: &mut Task<'_>) -> Poll<Ending> {
+        if self.keep_alive_expired(task) {
+            return Poll::Ready(Ending::by_server(ReasonCode::KeepAliveTimeout, "keep alive timeout"));
+        }
+        for _ in 0..limits::TURN_READS {
+            match self.handle_pending(context) {
+                // What is ready goes out meanwhile: a client that never pauses still gets its answers.
+                Ok(Progress::Waiting) => return self.send(task),
+                Ok(Progress::Done) => {}
+                Err(ending) => return Poll::Ready(ending),
+            }
+            match self.receive(task) {
+                Ok(true) => {}
+                Ok(false) => return self.send(task),
+                Err(ending) => return Poll::Ready(ending),
+            }
+        }
+        // There may be more to read: the others have their turn first.
+        task.waker().wake_by_ref();
+        self.send(task)
+    }
+
+    /// Reads once; `false` where there is nothing to read now.
+    fn receive(&mut self, task: &mut Task<'_>) -> Result<bool, Ending> {
+        let Some(attachment) = &mut self.attachment else { return Ok(false) };
+        if attachment.reading_paused {
+            return Ok(false);
+        }
+        let received = attachment.connection.poll_receive(task, attachment.pending.refill());
+        match received {
+            Poll::Pending => Ok(false),
+            Poll::Ready(Ok(())) => {
+                attachment.keep_alive.received(Instant::now());
+                Ok(true)
+            }
+            Poll::Ready(Err(ConnectionError::Decode(error))) => {
+                Err(Ending::by_server(error.reason_code(), &error.to_string()))
+            }
+            Poll::Ready(Err(error)) => Err(Ending::lost(&error.to_string())),
+        }
+    }
+
+    /// Encodes and writes until nothing is left or the socket takes no more.
+    fn send(&mut self, task: &mut Task<'_>) -> Poll<Ending> {
+        let Some(attachment) = &mut self.attachment else { return Poll::Pending };
+        loop {
+            let output = attachment.connection.output();
+            let filled = self.outbound.fill(output, &attachment.client, Instant::now());
+            let metrics = &self.shared.metrics;
+            metrics.messages_delivered.inc_by(filled.delivered);
+            for (reason, count) in [("expired", filled.expired), ("too_large", filled.too_large)] {
+                if count > 0 {
+                    metrics.deliveries_dropped.with_label_values(&[reason]).inc_by(count);
+                }
+            }
+            if attachment.connection.unsent_bytes() == 0 {
+                return Poll::Pending;
+            }
+            match attachment.connection.poll_flush(task) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Ending::lost(&error.to_string())),
+            }
+        }
+    }
+
+    /// Looks at the clock when the timer of Keep Alive runs out, and sets it again.
+    fn keep_alive_expired(&mut self, task: &mut Task<'_>) -> bool {
+        let Some(attachment) = &mut self.attachment else { return false };
+        let Some(timer) = &mut attachment.keep_alive_timer else { return false };
+        while timer.as_mut().poll(task).is_ready() {
+            if attachment.keep_alive.is_expired(Instant::now()) {
+                return true;
+            }
+            let Some(expires_at) = attachment.keep_alive.expires_at() else { return false };
+            timer.as_mut().reset(expires_at.into());
+        }
+        false
+    }
+
+    fn queue_limits(&self) -> QueueLimits {
+        QueueLimits {
+            messages_max: self.shared.limits.queued_messages_max,
+            bytes_max: self.shared.limits.queued_bytes_max,
+        }
+    }
+
+    /// Queues a packet of ours for the client. It can always be encoded: its fields were checked.
+    fn queue(&mut self, packet: &Packet) {
+        if let Some(attachment) = &mut self.attachment
+            && let Err(error) = attachment.connection.queue(packet)
+        {
+            log::error!("client {}: {error}", self.client_id);
+        }
+    }
+}
+
+/// Whether the packets that came in are handled.
+enum Progress {
+    /// All of them.
+    Done,
+    /// The Router was asked something; the rest follows after its answer.
+    Waiting,
+}
+
+/// How a connection ends.
+struct Ending {
+    /// What it means for the Will.
+    end: SessionEnd,
+    /// The Reason Code of our DISCONNECT, where we are the ones who end it.
+    reason_code: Option<ReasonCode>,
+    /// For the log, and the Reason String.
+    text: String,
+}
+
+impl Ending {
+    fn by_server(reason_code: ReasonCode, text: &str) -> Ending {
+        Ending { end: SessionEnd::Abnormal, reason_code: Some(reason_code), text: text.to_owned() }
+    }
+
+    fn by_client(end: SessionEnd) -> Ending {
+        Ending { end, reason_code: None, text: "disconnected".to_owned() }
+    }
+
+    fn lost(text: &str) -> Ending {
+        Ending { end: SessionEnd::Abnormal, reason_code: None, text: text.to_owned() }
+    }
+}
+
+impl Actor for DeviceSession {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Context<Self>) {
+        context.set_mailbox_capacity(limits::MAILBOX_MESSAGES);
+        context.spawn(Driver);
+    }
+}
+
+/// Polls the session whenever it has something to do.
+struct Driver;
+
+impl ActorFuture<DeviceSession> for Driver {
+    type Output = ();
+
+    fn poll(
+        self: Pin<&mut Self>,
+        session: &mut DeviceSession,
+        context: &mut Context<DeviceSession>,
+        task: &mut Task<'_>,
+    ) -> Poll<()> {
+        session.drive(context, task)
+    }
+}
+
+impl Handler<Deliver> for DeviceSession {
+    type Result = ();
+
+    /// Queues; the driver has its turn after the mailbox.
+    fn handle(&mut self, deliver: Deliver, _: &mut Context<Self>) {
+        let (connected, queue_limits) = (self.attachment.is_some(), self.queue_limits());
+        let mut dropped = 0;
+        for delivery in deliver.batch {
+            if !self.outbound.accept(delivery, connected, &queue_limits) {
+                dropped += 1;
+            }
+        }
+        if dropped > 0 {
+            let reason = if connected { "slow_client" } else { "absent_client" };
+            self.shared.metrics.deliveries_dropped.with_label_values(&[reason]).inc_by(dropped);
+        }
+    }
+}
+
+impl Handler<Resume> for DeviceSession {
+    type Result = ();
+
+    fn handle(&mut self, resume: Resume, _: &mut Context<Self>) {
+        if self.attachment.is_some() {
+            let text = format!("taken over from {}", resume.connection.peer());
+            self.detach_for_takeover(&Ending::by_server(ReasonCode::SessionTakenOver, &text));
+        }
+        self.will_at = None;
+        self.attach(&resume.connect, resume.connection, true, false);
+    }
+}
+
+impl Handler<Retire> for DeviceSession {
+    type Result = ();
+
+    fn handle(&mut self, Retire(reason_code): Retire, _: &mut Context<Self>) {
+        self.retire(reason_code);
+    }
+}
+
+impl Handler<Drain> for DeviceSession {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: Drain, _: &mut Context<Self>) -> Self::Result {
+        Box::pin(self.drain())
+    }
+}

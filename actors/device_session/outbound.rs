@@ -1,0 +1,235 @@
+//! What a session sends to its client: a bounded queue, the window of messages in flight, and the encoding.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use bytes::BytesMut;
+use mqtt::packet::acknowledgement::{self, AcknowledgementKind};
+use mqtt::packet::publish::{self, PublishHeader};
+use mqtt::session::{Outflow, PubRecOutcome, Resend, UnexpectedAcknowledgement};
+use mqtt::{PacketId, Properties, Property, ProtocolVersion, QoS};
+
+use crate::limits;
+use crate::messages::Delivery;
+
+/// The sending side of a session.
+pub struct Outbound {
+    outflow: Outflow<Delivery>,
+    queue: VecDeque<Delivery>,
+    queued_bytes: usize,
+}
+
+/// What the client of the current connection accepts.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientLimits {
+    /// The version that it speaks.
+    pub version: ProtocolVersion,
+    /// How many QoS 1 and 2 messages may be unacknowledged.
+    pub receive_maximum: u16,
+    /// The longest packet.
+    pub packet_bytes_max: usize,
+}
+
+/// What happened to the messages of one [`Outbound::fill`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Filled {
+    /// Encoded for the client.
+    pub delivered: u64,
+    /// Their Message Expiry Interval had passed.
+    pub expired: u64,
+    /// Longer than the client's Maximum Packet Size `[MQTT-3.1.2-25]`.
+    pub too_large: u64,
+}
+
+/// How much may wait in a session.
+#[derive(Clone, Copy, Debug)]
+pub struct QueueLimits {
+    /// Messages, while there is no connection.
+    pub messages_max: usize,
+    /// Bytes of topics, properties and payloads.
+    pub bytes_max: usize,
+}
+
+impl Outbound {
+    /// Nothing to send.
+    pub fn new() -> Outbound {
+        Outbound { outflow: Outflow::new(1), queue: VecDeque::new(), queued_bytes: 0 }
+    }
+
+    /// A connection begins: what was in flight goes out again first.
+    pub fn connected(&mut self, client: &ClientLimits) {
+        self.outflow.resume(client.receive_maximum);
+    }
+
+    /// Queues a message; `false` where the queue is full and the message is dropped. Without a connection only
+    /// QoS 1 and 2 wait, and the memory of a read buffer is not kept for them.
+    pub fn accept(&mut self, mut delivery: Delivery, connected: bool, queue_limits: &QueueLimits) -> bool {
+        if !connected {
+            if delivery.qos == QoS::AtMostOnce {
+                return true;
+            }
+            if self.queue.len() >= queue_limits.messages_max {
+                return false;
+            }
+            if std::sync::Arc::strong_count(&delivery.message) == 1 {
+                delivery.message = std::sync::Arc::new(delivery.message.detached());
+            }
+        }
+        let bytes = weight(&delivery);
+        if self.queued_bytes + bytes > queue_limits.bytes_max {
+            return false;
+        }
+        self.queued_bytes += bytes;
+        self.queue.push_back(delivery);
+        true
+    }
+
+    /// Encodes what may go out now, until `output` is full, the window is, or nothing is left.
+    pub fn fill(&mut self, output: &mut BytesMut, client: &ClientLimits, now: Instant) -> Filled {
+        let mut filled = Filled::default();
+        while output.len() < limits::SESSION_OUTPUT_BYTES {
+            match self.outflow.next_resend() {
+                None => break,
+                Some(Resend::PubRel(packet_id)) => {
+                    acknowledgement::encode_success(output, AcknowledgementKind::PubRel, packet_id);
+                }
+                Some(Resend::Publish(packet_id, delivery)) => {
+                    encode(output, client, delivery, Some(packet_id), true, now);
+                }
+            }
+        }
+        while !self.outflow.is_resending() && output.len() < limits::SESSION_OUTPUT_BYTES {
+            let Some(delivery) = self.queue.front() else { break };
+            if delivery.qos != QoS::AtMostOnce && !self.outflow.has_room() {
+                break;
+            }
+            let Some(delivery) = self.queue.pop_front() else { break };
+            self.queued_bytes -= weight(&delivery);
+            if remaining_expiry(&delivery, now) == Some(0) {
+                filled.expired += 1;
+                continue;
+            }
+            if encoded_len(client, &delivery) > client.packet_bytes_max {
+                filled.too_large += 1;
+                continue;
+            }
+            filled.delivered += 1;
+            match delivery.qos {
+                QoS::AtMostOnce => encode(output, client, &delivery, None, false, now),
+                qos => {
+                    let packet_id = self.outflow.send(qos, delivery.clone());
+                    encode(output, client, &delivery, packet_id, false, now);
+                }
+            }
+        }
+        if self.queue.is_empty() && self.queue.capacity() > limits::IDLE_QUEUE_MESSAGES {
+            self.queue = VecDeque::new();
+        }
+        filled
+    }
+
+    /// PUBACK arrived.
+    ///
+    /// # Errors
+    /// Where the client acknowledges what was not sent so: a Protocol Error.
+    pub fn puback(&mut self, packet_id: PacketId) -> Result<(), UnexpectedAcknowledgement> {
+        ignore_repeated(self.outflow.puback(packet_id).map(|_| ()))
+    }
+
+    /// PUBREC arrived; answers whether PUBREL follows, and whether the message was known.
+    ///
+    /// # Errors
+    /// As with [`Outbound::puback`].
+    pub fn pubrec(
+        &mut self,
+        packet_id: PacketId,
+        refused: bool,
+    ) -> Result<PubRecOutcome<()>, UnexpectedAcknowledgement> {
+        self.outflow.pubrec(packet_id, refused).map(|outcome| match outcome {
+            PubRecOutcome::Release => PubRecOutcome::Release,
+            PubRecOutcome::Refused(_) => PubRecOutcome::Refused(()),
+            PubRecOutcome::NotFound => PubRecOutcome::NotFound,
+        })
+    }
+
+    /// PUBCOMP arrived.
+    ///
+    /// # Errors
+    /// As with [`Outbound::puback`].
+    pub fn pubcomp(&mut self, packet_id: PacketId) -> Result<(), UnexpectedAcknowledgement> {
+        ignore_repeated(self.outflow.pubcomp(packet_id).map(|_| ()))
+    }
+}
+
+/// An acknowledgement that comes late or twice is harmless.
+fn ignore_repeated(result: Result<(), UnexpectedAcknowledgement>) -> Result<(), UnexpectedAcknowledgement> {
+    match result {
+        Err(UnexpectedAcknowledgement::NotFound) => Ok(()),
+        other => other,
+    }
+}
+
+/// What a message counts in the queue.
+fn weight(delivery: &Delivery) -> usize {
+    let message = &delivery.message;
+    let content =
+        message.topic_name.as_str().len() + message.properties.as_bytes().len() + message.payload.len();
+    content + std::mem::size_of::<Delivery>()
+}
+
+/// The seconds that a message has left, where it expires at all.
+fn remaining_expiry(delivery: &Delivery, now: Instant) -> Option<u32> {
+    if delivery.message.properties.is_empty() {
+        return None;
+    }
+    let interval = delivery.message.properties.message_expiry_interval()?;
+    let waited_secs = now.saturating_duration_since(delivery.received_at).as_secs();
+    Some(u32::try_from(waited_secs).map_or(0, |waited| interval.saturating_sub(waited)))
+}
+
+fn encoded_len(client: &ClientLimits, delivery: &Delivery) -> usize {
+    let message = &delivery.message;
+    // A Subscription Identifier takes up to five bytes.
+    let properties = message.properties.as_bytes().len() + 5 * delivery.subscription_identifiers.len();
+    let topic = message.topic_name.as_str().len();
+    publish::encoded_len_parts(client.version, delivery.qos, topic, properties, message.payload.len())
+}
+
+/// The properties as this client gets them: what is left of the expiry `[MQTT-3.3.2-6]`, and the identifiers
+/// of its subscriptions. `None` where they go out as they are.
+fn properties_for(client: &ClientLimits, delivery: &Delivery, now: Instant) -> Option<Properties> {
+    if !client.version.is_v5() {
+        return None;
+    }
+    let left = remaining_expiry(delivery, now);
+    if left.is_none() && delivery.subscription_identifiers.is_empty() {
+        return None;
+    }
+    let mut properties = delivery.message.properties.clone();
+    if let Some(left) = left {
+        properties = properties.set_message_expiry_interval(left.max(1));
+    }
+    for identifier in &delivery.subscription_identifiers {
+        properties = properties.with(Property::SubscriptionIdentifier(*identifier));
+    }
+    Some(properties)
+}
+
+/// Appends the PUBLISH. Its fields were checked when the message was received, so it can always be encoded.
+fn encode(
+    output: &mut BytesMut,
+    client: &ClientLimits,
+    delivery: &Delivery,
+    packet_id: Option<PacketId>,
+    dup: bool,
+    now: Instant,
+) {
+    let message = &delivery.message;
+    let header = PublishHeader { dup, qos: delivery.qos, retain: delivery.retain, packet_id };
+    let own = properties_for(client, delivery, now);
+    let properties = own.as_ref().unwrap_or(&message.properties).as_bytes();
+    let topic_name = message.topic_name.as_str();
+    let encoded =
+        publish::encode_parts(output, client.version, header, topic_name, properties, &message.payload);
+    debug_assert!(encoded.is_ok(), "a delivery is a checked PUBLISH");
+}

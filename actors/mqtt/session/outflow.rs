@@ -1,0 +1,454 @@
+//! The sending half of a Session: PUBLISH packets at QoS 1 and 2 on their way to the other side, their
+//! Packet Identifiers, and what must be sent again when the Session resumes.
+
+use std::collections::VecDeque;
+
+use crate::{PacketId, QoS};
+
+/// Where one sent message stands.
+///
+/// ```text
+/// QoS 1:  send ──> AwaitPubAck ── PUBACK ─────────────────────────────> Done
+/// QoS 2:  send ──> AwaitPubRec ── PUBREC ──> AwaitPubComp ── PUBCOMP ──> Done
+///                       └──────── PUBREC with a failure ──────────────> Done
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    AwaitPubAck,
+    AwaitPubRec,
+    AwaitPubComp,
+    /// The identifier of a SUBSCRIBE or UNSUBSCRIBE, which share the numbers with PUBLISH `[MQTT-2.2.1-3]`.
+    Reserved,
+    Done,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    stage: Stage,
+    item: Option<T>,
+    /// Whether the current connection has seen its PUBLISH or PUBREL.
+    sent: bool,
+}
+
+/// Messages in flight to the other side, each with an item of the caller's (the message, or its offset).
+///
+/// Packet Identifiers are taken in turn, so a message is found by counting from the oldest one: no table, and
+/// an identifier comes back into use only after the round of all 65,535. The window is the Receive Maximum
+/// of the other side `[MQTT-3.3.4-9]`.
+#[derive(Debug)]
+pub struct Outflow<T> {
+    entries: VecDeque<Entry<T>>,
+    /// The Packet Identifier of `entries[0]`, or of the next message where there is none.
+    first: PacketId,
+    /// Messages that are not `Done`.
+    in_flight: usize,
+    /// Messages that a resumed connection has not seen yet, none of them before `entries[resend_from]`.
+    unsent: usize,
+    resend_from: usize,
+    receive_maximum: u16,
+}
+
+/// One packet to send again after a resumed connection, in this order `[MQTT-4.4.0-1]`, `[MQTT-4.6.0-1]`.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Resend<'a, T> {
+    /// PUBLISH with DUP set and the identifier of the first time `[MQTT-3.3.1-1]`.
+    Publish(PacketId, &'a T),
+    /// PUBREL, since PUBREC had arrived.
+    PubRel(PacketId),
+}
+
+/// What a PUBREC leads to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum PubRecOutcome<T> {
+    /// Answer with PUBREL `[MQTT-4.3.3-4]`; also for a PUBREC that came again.
+    Release,
+    /// The other side refused the message: it is done with, no PUBREL follows.
+    Refused(T),
+    /// No such message: PUBREL with "Packet Identifier not found" is the answer.
+    NotFound,
+}
+
+/// An acknowledgement for a message that does not wait for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnexpectedAcknowledgement {
+    /// No message in flight has the identifier: late or repeated, harmless.
+    NotFound,
+    /// The message was sent at another QoS or stands elsewhere in its flow: a Protocol Error.
+    WrongPacket,
+}
+
+impl<T> Outflow<T> {
+    /// Nothing in flight, at most `receive_maximum` (at least 1) at a time.
+    pub fn new(receive_maximum: u16) -> Outflow<T> {
+        Outflow::starting_at(PacketId::FIRST, receive_maximum)
+    }
+
+    /// The same with a first identifier: who has forgotten which identifiers the other side still knows starts
+    /// anywhere.
+    pub fn starting_at(first: PacketId, receive_maximum: u16) -> Outflow<T> {
+        Outflow {
+            entries: VecDeque::new(),
+            first,
+            in_flight: 0,
+            unsent: 0,
+            resend_from: 0,
+            receive_maximum: receive_maximum.max(1),
+        }
+    }
+
+    /// A new connection of the same Session: what is in flight must be sent again, see
+    /// [`Outflow::next_resend`], and SUBSCRIBE packets of the old one get no answer any more.
+    pub fn resume(&mut self, receive_maximum: u16) {
+        self.receive_maximum = receive_maximum.max(1);
+        for entry in &mut self.entries {
+            if entry.stage == Stage::Reserved {
+                entry.stage = Stage::Done;
+            }
+            entry.sent = false;
+        }
+        self.pop_done();
+        self.unsent = self.in_flight;
+        self.resend_from = 0;
+    }
+
+    /// Whether there is something to send again before anything new.
+    pub fn is_resending(&self) -> bool {
+        self.unsent > 0
+    }
+
+    /// What to send again next on a resumed connection, oldest first; `None` when all is sent, or while the
+    /// window of the new connection is full.
+    pub fn next_resend(&mut self) -> Option<Resend<'_, T>> {
+        if self.unsent == 0 || self.in_flight - self.unsent >= usize::from(self.receive_maximum) {
+            return None;
+        }
+        let later = self.entries.iter().skip(self.resend_from);
+        let waiting = later.take_while(|entry| entry.sent || entry.item.is_none()).count();
+        let index = self.resend_from + waiting;
+        let packet_id = self.packet_id_at(index);
+        let entry = self.entries.get_mut(index)?;
+        entry.sent = true;
+        self.unsent -= 1;
+        self.resend_from = index + 1;
+        match (entry.stage, &entry.item) {
+            (Stage::AwaitPubComp, _) => Some(Resend::PubRel(packet_id)),
+            (_, Some(item)) => Some(Resend::Publish(packet_id, item)),
+            (_, None) => None,
+        }
+    }
+
+    /// How many messages wait for an acknowledgement.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// Whether one more may be sent now.
+    pub fn has_room(&self) -> bool {
+        self.unsent == 0
+            && self.in_flight < usize::from(self.receive_maximum)
+            && self.entries.len() < usize::from(u16::MAX)
+    }
+
+    /// The item of the oldest message that is not acknowledged to the end.
+    pub fn oldest(&self) -> Option<&T> {
+        self.entries.iter().find_map(|entry| entry.item.as_ref())
+    }
+
+    /// Takes a Packet Identifier for a message that is about to be sent, or `None` while the window is full.
+    /// QoS 0 has no identifier, so there is none for it either.
+    pub fn send(&mut self, qos: QoS, item: T) -> Option<PacketId> {
+        let stage = match qos {
+            QoS::AtMostOnce => return None,
+            QoS::AtLeastOnce => Stage::AwaitPubAck,
+            QoS::ExactlyOnce => Stage::AwaitPubRec,
+        };
+        if !self.has_room() {
+            return None;
+        }
+        let packet_id = self.packet_id_at(self.entries.len());
+        self.entries.push_back(Entry { stage, item: Some(item), sent: true });
+        self.in_flight += 1;
+        Some(packet_id)
+    }
+
+    /// PUBACK arrived: the message is done.
+    ///
+    /// # Errors
+    /// Where no message waits for this PUBACK.
+    pub fn puback(&mut self, packet_id: PacketId) -> Result<T, UnexpectedAcknowledgement> {
+        self.finish(packet_id, Stage::AwaitPubAck)
+    }
+
+    /// PUBREC arrived, with a success or a failure.
+    ///
+    /// # Errors
+    /// Where the message was sent at QoS 1.
+    pub fn pubrec(
+        &mut self,
+        packet_id: PacketId,
+        refused: bool,
+    ) -> Result<PubRecOutcome<T>, UnexpectedAcknowledgement> {
+        let Some(index) = self.index_of(packet_id) else { return Ok(PubRecOutcome::NotFound) };
+        match (self.entries[index].stage, refused) {
+            (Stage::AwaitPubRec, false) => {
+                self.entries[index].stage = Stage::AwaitPubComp;
+                Ok(PubRecOutcome::Release)
+            }
+            (Stage::AwaitPubRec, true) => {
+                self.finish(packet_id, Stage::AwaitPubRec).map(PubRecOutcome::Refused)
+            }
+            (Stage::AwaitPubComp, _) => Ok(PubRecOutcome::Release),
+            (Stage::AwaitPubAck | Stage::Reserved | Stage::Done, _) => {
+                Err(UnexpectedAcknowledgement::WrongPacket)
+            }
+        }
+    }
+
+    /// PUBCOMP arrived: the message is done.
+    ///
+    /// # Errors
+    /// Where no message waits for this PUBCOMP.
+    pub fn pubcomp(&mut self, packet_id: PacketId) -> Result<T, UnexpectedAcknowledgement> {
+        self.finish(packet_id, Stage::AwaitPubComp)
+    }
+
+    /// Forgets all flows, because the other side lost the Session; gives the items back, oldest first.
+    pub fn reset(&mut self, receive_maximum: u16) -> Vec<T> {
+        self.receive_maximum = receive_maximum.max(1);
+        self.first = self.packet_id_at(self.entries.len());
+        self.in_flight = 0;
+        self.unsent = 0;
+        self.entries.drain(..).filter_map(|entry| entry.item).collect()
+    }
+
+    /// Takes one message out of the flow that can no longer be sent again (its bytes are gone).
+    pub fn abandon(&mut self, packet_id: PacketId) -> Option<T> {
+        let stage = self.entries.get(self.index_of(packet_id)?)?.stage;
+        self.finish(packet_id, stage).ok()
+    }
+
+    /// Takes an identifier for a SUBSCRIBE or UNSUBSCRIBE; `None` while all are taken. It does not count
+    /// towards the Receive Maximum.
+    pub fn reserve(&mut self) -> Option<PacketId> {
+        if self.entries.len() >= usize::from(u16::MAX) {
+            return None;
+        }
+        let packet_id = self.packet_id_at(self.entries.len());
+        self.entries.push_back(Entry { stage: Stage::Reserved, item: None, sent: true });
+        Some(packet_id)
+    }
+
+    /// SUBACK or UNSUBACK arrived; `false` where nothing was reserved under the identifier.
+    pub fn release(&mut self, packet_id: PacketId) -> bool {
+        let Some(index) = self.index_of(packet_id) else { return false };
+        let reserved = self.entries[index].stage == Stage::Reserved;
+        if reserved {
+            self.entries[index].stage = Stage::Done;
+            self.pop_done();
+        }
+        reserved
+    }
+
+    fn pop_done(&mut self) {
+        while self.entries.front().is_some_and(|entry| entry.stage == Stage::Done) {
+            self.entries.pop_front();
+            self.first = self.first.next();
+            self.resend_from = self.resend_from.saturating_sub(1);
+        }
+    }
+
+    fn packet_id_at(&self, index: usize) -> PacketId {
+        let zero_based = (usize::from(self.first.get()) - 1 + index) % usize::from(u16::MAX);
+        let number = u16::try_from(zero_based + 1).unwrap_or(u16::MAX);
+        PacketId::new(number).unwrap_or(PacketId::FIRST)
+    }
+
+    /// The entry with this identifier, unless it is done.
+    fn index_of(&self, packet_id: PacketId) -> Option<usize> {
+        let index = packet_id.steps_after(self.first);
+        self.entries.get(index).filter(|entry| entry.stage != Stage::Done).map(|_| index)
+    }
+
+    fn finish(&mut self, packet_id: PacketId, expected: Stage) -> Result<T, UnexpectedAcknowledgement> {
+        let index = self.index_of(packet_id).ok_or(UnexpectedAcknowledgement::NotFound)?;
+        let entry = &mut self.entries[index];
+        if entry.stage != expected {
+            return Err(UnexpectedAcknowledgement::WrongPacket);
+        }
+        entry.stage = Stage::Done;
+        if !entry.sent {
+            entry.sent = true;
+            self.unsent -= 1;
+        }
+        let item = entry.item.take().ok_or(UnexpectedAcknowledgement::NotFound)?;
+        self.in_flight -= 1;
+        self.pop_done();
+        Ok(item)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(number: u16) -> PacketId {
+        PacketId::new(number).unwrap()
+    }
+
+    #[test]
+    fn qos_1_is_done_at_puback() {
+        let mut outflow = Outflow::new(10);
+        assert_eq!(outflow.send(QoS::AtLeastOnce, "a"), Some(id(1)));
+        assert_eq!(outflow.in_flight(), 1);
+        assert_eq!(outflow.puback(id(1)), Ok("a"));
+        assert_eq!(outflow.puback(id(1)), Err(UnexpectedAcknowledgement::NotFound));
+        assert_eq!((outflow.in_flight(), outflow.oldest()), (0, None));
+    }
+
+    #[test]
+    fn qos_2_is_done_at_pubcomp() {
+        let mut outflow = Outflow::new(10);
+        let packet_id = outflow.send(QoS::ExactlyOnce, "a").unwrap();
+        assert_eq!(outflow.pubcomp(packet_id), Err(UnexpectedAcknowledgement::WrongPacket));
+        assert_eq!(outflow.pubrec(packet_id, false), Ok(PubRecOutcome::Release));
+        assert_eq!(outflow.pubrec(packet_id, false), Ok(PubRecOutcome::Release), "again");
+        assert_eq!(outflow.puback(packet_id), Err(UnexpectedAcknowledgement::WrongPacket));
+        assert_eq!(outflow.pubcomp(packet_id), Ok("a"));
+        assert_eq!(outflow.pubrec(packet_id, false), Ok(PubRecOutcome::NotFound));
+    }
+
+    #[test]
+    fn a_refused_qos_2_message_ends_at_pubrec() {
+        let mut outflow = Outflow::new(1);
+        let packet_id = outflow.send(QoS::ExactlyOnce, "a").unwrap();
+        assert!(!outflow.has_room());
+        assert_eq!(outflow.pubrec(packet_id, true), Ok(PubRecOutcome::Refused("a")));
+        assert!(outflow.has_room());
+    }
+
+    #[test]
+    fn the_window_holds_back_what_exceeds_the_receive_maximum() {
+        let mut outflow = Outflow::new(2);
+        outflow.send(QoS::AtLeastOnce, 1).unwrap();
+        outflow.send(QoS::ExactlyOnce, 2).unwrap();
+        assert_eq!(outflow.send(QoS::AtLeastOnce, 3), None);
+        outflow.puback(id(1)).unwrap();
+        assert_eq!(outflow.send(QoS::AtLeastOnce, 3), Some(id(3)));
+    }
+
+    #[test]
+    fn acknowledgements_out_of_order_do_not_stall_and_no_identifier_is_taken_twice() {
+        let mut outflow = Outflow::new(3);
+        for item in 1..=3 {
+            outflow.send(QoS::AtLeastOnce, item).unwrap();
+        }
+        assert_eq!(outflow.puback(id(3)), Ok(3));
+        assert_eq!(outflow.puback(id(2)), Ok(2));
+        assert_eq!(outflow.oldest(), Some(&1));
+        assert_eq!(outflow.send(QoS::AtLeastOnce, 4), Some(id(4)));
+        assert_eq!(outflow.puback(id(1)), Ok(1));
+        assert_eq!(outflow.oldest(), Some(&4));
+        assert_eq!(outflow.puback(id(4)), Ok(4));
+    }
+
+    #[test]
+    fn a_resumed_session_sends_again_in_the_original_order() {
+        let mut outflow = Outflow::new(10);
+        outflow.send(QoS::ExactlyOnce, 1).unwrap();
+        outflow.send(QoS::AtLeastOnce, 2).unwrap();
+        outflow.send(QoS::ExactlyOnce, 3).unwrap();
+        outflow.send(QoS::AtLeastOnce, 4).unwrap();
+        outflow.pubrec(id(1), false).unwrap();
+        outflow.puback(id(2)).unwrap();
+        outflow.resume(10);
+        assert!(outflow.is_resending() && !outflow.has_room(), "nothing new before the old");
+        assert_eq!(outflow.next_resend(), Some(Resend::PubRel(id(1))));
+        assert_eq!(outflow.next_resend(), Some(Resend::Publish(id(3), &3)));
+        assert_eq!(outflow.next_resend(), Some(Resend::Publish(id(4), &4)));
+        assert_eq!(outflow.next_resend(), None);
+        assert!(!outflow.is_resending() && outflow.has_room());
+    }
+
+    #[test]
+    fn a_smaller_window_of_the_new_connection_holds_for_what_is_sent_again() {
+        let mut outflow = Outflow::new(10);
+        for item in 1..=3 {
+            outflow.send(QoS::AtLeastOnce, item).unwrap();
+        }
+        outflow.resume(1);
+        assert_eq!(outflow.next_resend(), Some(Resend::Publish(id(1), &1)));
+        assert_eq!(outflow.next_resend(), None);
+        outflow.puback(id(1)).unwrap();
+        assert_eq!(outflow.next_resend(), Some(Resend::Publish(id(2), &2)));
+        outflow.puback(id(3)).unwrap();
+        assert!(!outflow.is_resending(), "an answer to a packet of the old connection counts");
+        assert!(!outflow.has_room());
+        outflow.puback(id(2)).unwrap();
+        assert!(outflow.has_room());
+    }
+
+    #[test]
+    fn a_lost_session_gives_everything_unfinished_back_in_order() {
+        let mut outflow = Outflow::new(10);
+        for item in 1..=4 {
+            outflow.send(QoS::ExactlyOnce, item).unwrap();
+        }
+        outflow.pubrec(id(1), false).unwrap();
+        outflow.pubrec(id(2), false).unwrap();
+        outflow.pubcomp(id(2)).unwrap();
+        assert_eq!(outflow.reset(10), [1, 3, 4]);
+        assert_eq!(outflow.in_flight(), 0);
+        assert_eq!(outflow.send(QoS::AtLeastOnce, 5), Some(id(5)), "identifiers go on");
+    }
+
+    #[test]
+    fn identifiers_wrap_past_65535_and_skip_0() {
+        let mut outflow = Outflow::new(5);
+        for round in 0..70_000_u32 {
+            let packet_id = outflow.send(QoS::AtLeastOnce, round).unwrap();
+            assert_eq!(u32::from(packet_id.get()), round % 65_535 + 1);
+            assert_eq!(outflow.puback(packet_id), Ok(round));
+        }
+    }
+
+    #[test]
+    fn a_message_that_is_never_acknowledged_cannot_make_the_identifiers_overlap() {
+        let mut outflow = Outflow::new(u16::MAX);
+        let stuck = outflow.send(QoS::AtLeastOnce, 0).unwrap();
+        let mut sent = 1;
+        while let Some(packet_id) = outflow.send(QoS::AtLeastOnce, sent) {
+            assert_ne!(packet_id, stuck);
+            outflow.puback(packet_id).unwrap();
+            sent += 1;
+        }
+        assert_eq!(sent, 65_535);
+        outflow.puback(stuck).unwrap();
+        assert!(outflow.has_room());
+    }
+
+    #[test]
+    fn identifiers_of_subscribe_are_apart_from_those_of_publish() {
+        let mut outflow = Outflow::new(1);
+        let subscribe = outflow.reserve().unwrap();
+        let publish = outflow.send(QoS::AtLeastOnce, "a").unwrap();
+        assert_ne!(subscribe, publish);
+        assert_eq!((outflow.in_flight(), outflow.oldest()), (1, Some(&"a")));
+        assert!(!outflow.release(publish), "a PUBLISH is not released by SUBACK");
+        assert!(outflow.release(subscribe));
+        assert!(!outflow.release(subscribe));
+        let lost = outflow.reserve().unwrap();
+        outflow.resume(1);
+        assert!(!outflow.release(lost));
+        assert_eq!(outflow.puback(publish), Ok("a"));
+        assert_eq!(outflow.next_resend(), None);
+    }
+
+    #[test]
+    fn an_abandoned_message_frees_its_place() {
+        let mut outflow = Outflow::new(1);
+        let packet_id = outflow.send(QoS::AtLeastOnce, "gone").unwrap();
+        assert_eq!(outflow.abandon(packet_id), Some("gone"));
+        assert_eq!(outflow.abandon(packet_id), None);
+        assert!(outflow.has_room());
+    }
+}

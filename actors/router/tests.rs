@@ -1,0 +1,1 @@
+//! The Router with plain recipients around it.

@@ -1,0 +1,232 @@
+//! The actors of the upstream brokers: who there is, and that there is one for each enabled broker.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use actix::prelude::*;
+use foldhash::fast::RandomState;
+use mqtt::TopicName;
+
+use crate::BrokerId;
+use crate::broker::SharedBroker;
+use crate::limits;
+use crate::message_log::{LogPlace, Record, Wants};
+use crate::messages::{Drain, Reconfigure, UpstreamSnapshot, UpstreamState, Wake};
+use crate::upstream_broker::{
+    Backoff, Cause, RecordFilter, UpstreamBroker, UpstreamContext, UpstreamStatus, Withdraw, chance,
+    rule_wants,
+};
+
+/// All upstream brokers, in the order of the ConfigStore.
+#[derive(Default)]
+pub struct Upstreams {
+    children: Vec<Child>,
+    /// Whether some enabled broker takes every topic.
+    all_topics: bool,
+    /// Whether any broker wants a topic, for topics that were asked before.
+    wanted: HashMap<TopicName, bool, RandomState>,
+}
+
+struct Child {
+    broker: SharedBroker,
+    status: Arc<UpstreamStatus>,
+    running: Option<Running>,
+}
+
+/// The actor of an enabled broker.
+struct Running {
+    address: Addr<UpstreamBroker>,
+    /// Outlives the actor, so that a replaced one goes on where it was.
+    place: Arc<LogPlace>,
+    backoff: Backoff,
+    started_at: Instant,
+    /// When to replace an actor that is gone.
+    replace_at: Option<Instant>,
+}
+
+impl Upstreams {
+    /// Whether there is no enabled broker.
+    pub fn is_empty(&self) -> bool {
+        self.children.iter().all(|child| child.running.is_none())
+    }
+
+    /// Whether some broker takes every topic that does not start with `$`.
+    pub fn want_all_topics(&self) -> bool {
+        self.all_topics
+    }
+
+    /// Whether any enabled broker wants the topic.
+    pub fn want(&mut self, topic_name: &TopicName) -> bool {
+        if self.all_topics && !topic_name.is_dollar() {
+            return true;
+        }
+        if let Some(answer) = self.wanted.get(topic_name) {
+            return *answer;
+        }
+        let enabled = self.children.iter().filter(|child| child.running.is_some());
+        let answer = enabled.into_iter().any(|child| rule_wants(&child.broker.rule, topic_name));
+        if self.wanted.len() >= limits::ROUTE_CACHE_ENTRIES {
+            self.wanted.clear();
+        }
+        self.wanted.insert(topic_name.detached(), answer);
+        answer
+    }
+
+    /// Tells every actor that the log has more.
+    pub fn wake(&self) {
+        for running in self.children.iter().filter_map(|child| child.running.as_ref()) {
+            // A full mailbox has a Wake in it already.
+            let _ = running.address.try_send(Wake);
+        }
+    }
+
+    /// Makes the actors fit the definitions. A broker whose definition did not change is not touched.
+    pub fn apply(&mut self, brokers: Vec<SharedBroker>, context: &UpstreamContext) {
+        let mut old: HashMap<BrokerId, Child> =
+            std::mem::take(&mut self.children).into_iter().map(|child| (child.broker.id, child)).collect();
+        for broker in brokers {
+            let child = match old.remove(&broker.id) {
+                Some(child) => child.changed(broker, context),
+                None => Child::new(broker, context),
+            };
+            self.children.push(child);
+        }
+        for (_, child) in old {
+            log::info!("broker {}: removed", child.broker.name);
+            child.withdraw();
+            child.status.forget(&context.metrics);
+        }
+        self.wanted.clear();
+        self.all_topics =
+            self.children.iter().any(|child| child.running.is_some() && child.broker.rule.topics.is_empty());
+    }
+
+    /// Replaces actors that are gone, each after its own back-off.
+    pub fn supervise(&mut self, context: &UpstreamContext, now: Instant) {
+        for child in &mut self.children {
+            child.supervise(context, now);
+        }
+    }
+
+    /// Each broker as it is now.
+    pub fn snapshots(&self) -> Vec<UpstreamSnapshot> {
+        self.children.iter().map(|child| child.status.snapshot()).collect()
+    }
+
+    /// Lets every actor send what it has and say goodbye; done when all have.
+    pub fn drain(&mut self) -> impl Future<Output = ()> + use<> {
+        let running = self.children.iter_mut().filter_map(|child| child.running.take());
+        let drained: Vec<_> = running.map(|running| (running.address.send(Drain), running.place)).collect();
+        async move {
+            for (drained, _place) in drained {
+                // An actor that is gone has nothing left to drain.
+                let _ = drained.await;
+            }
+        }
+    }
+}
+
+impl Child {
+    fn new(broker: SharedBroker, context: &UpstreamContext) -> Child {
+        let status = Arc::new(UpstreamStatus::new(broker.id, &broker.name, &context.metrics));
+        let mut child = Child { broker, status, running: None };
+        match child.broker.enabled {
+            true => child.start(context),
+            false => child.status.set_state(UpstreamState::Disabled),
+        }
+        child
+    }
+
+    fn start(&mut self, context: &UpstreamContext) {
+        let place = context.log.place(wants(&self.broker));
+        let address = self.actor(&place, context);
+        self.running = Some(Running {
+            address,
+            place,
+            backoff: Backoff::new(limits::UPSTREAM_RETRY_FLOOR, limits::UPSTREAM_RETRY_CEILING),
+            started_at: Instant::now(),
+            replace_at: None,
+        });
+    }
+
+    fn actor(&self, place: &Arc<LogPlace>, context: &UpstreamContext) -> Addr<UpstreamBroker> {
+        UpstreamBroker::new(self.broker.clone(), place, self.status.clone(), context.clone()).start()
+    }
+
+    /// The same broker with another definition.
+    fn changed(mut self, broker: SharedBroker, context: &UpstreamContext) -> Child {
+        if *self.broker == *broker {
+            return self;
+        }
+        let old = std::mem::replace(&mut self.broker, broker);
+        if old.name != self.broker.name {
+            self.status.rename(&self.broker.name, &context.metrics);
+        }
+        match (self.broker.enabled, &self.running) {
+            (true, Some(running)) => {
+                running.place.set_wants(wants(&self.broker));
+                // A full mailbox is one of an actor that hangs: the supervision replaces it.
+                if running.address.try_send(Reconfigure(self.broker.clone())).is_err() {
+                    log::error!("broker {}: the new definition was not taken", self.broker.name);
+                }
+            }
+            (true, None) => {
+                log::info!("broker {}: enabled", self.broker.name);
+                self.status.set_state(UpstreamState::Connecting);
+                self.start(context);
+            }
+            (false, _) => {
+                log::info!("broker {}: disabled", self.broker.name);
+                self.withdraw();
+                self.running = None;
+                self.status.set_state(UpstreamState::Disabled);
+            }
+        }
+        self
+    }
+
+    /// Tells the actor to leave.
+    fn withdraw(&self) {
+        if let Some(running) = &self.running {
+            // One that is gone already has left.
+            let _ = running.address.try_send(Withdraw);
+        }
+    }
+
+    fn supervise(&mut self, context: &UpstreamContext, now: Instant) {
+        let Some(running) = &mut self.running else { return };
+        if running.address.connected() {
+            return;
+        }
+        match running.replace_at {
+            None => {
+                if now.duration_since(running.started_at) >= limits::UPSTREAM_STABLE {
+                    running.backoff.succeeded();
+                }
+                running.replace_at = Some(now + running.backoff.failed(chance()));
+                let cause = Cause::Panic.as_str();
+                context.metrics.broker_failures.with_label_values(&[self.broker.name.as_str(), cause]).inc();
+                log::error!("broker {}: its actor ended unexpectedly and will be replaced", self.broker.name);
+                self.status.set_error("its actor ended unexpectedly".to_owned());
+                self.status.set_state(UpstreamState::WaitingToRetry);
+            }
+            Some(at) if now >= at => {
+                let place = running.place.clone();
+                let address = self.actor(&place, context);
+                if let Some(running) = &mut self.running {
+                    running.address = address;
+                    running.started_at = now;
+                    running.replace_at = None;
+                }
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+/// What counts as lost for a broker.
+fn wants(broker: &SharedBroker) -> Option<Wants> {
+    let filter = std::cell::RefCell::new(RecordFilter::new(broker.id, &broker.rule));
+    Some(Box::new(move |record: &Record<'_>| filter.borrow_mut().wants(record)))
+}

@@ -1,0 +1,86 @@
+//! Starts the actors and hands each the addresses that it needs; stops them in the order of the data's flow.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+
+use crate::authenticator::{Authenticator, Credentials};
+use crate::config_store::ConfigStore;
+use crate::device_session::{SessionContext, SessionLimits};
+use crate::message_log::MessageLog;
+use crate::messages::{Attach, Drain, GetRouterSnapshot, GetSessionsSnapshot};
+use crate::router::{Router, RouterLimits};
+use crate::session_registry::SessionRegistry;
+use crate::{Metrics, limits};
+
+/// What the actors are told at start.
+pub struct ActorSettings {
+    /// What clients may ask for.
+    pub sessions: SessionLimits,
+    /// The credentials that all clients must have, if any.
+    pub credentials: Option<Credentials>,
+    /// The most retained messages.
+    pub retained_messages_max: usize,
+    /// The most bytes of the log in memory.
+    pub log_head_bytes_max: usize,
+}
+
+/// The running actors, as far as the doors need them.
+pub struct Actors {
+    /// Takes clients in.
+    pub attach: Recipient<Attach>,
+    /// Answers for the upstream brokers' definitions.
+    pub config_store: Addr<ConfigStore>,
+    /// Answers for the Router.
+    pub router_snapshot: Recipient<GetRouterSnapshot>,
+    /// Answers for the sessions.
+    pub sessions_snapshot: Recipient<GetSessionsSnapshot>,
+    registry: Addr<SessionRegistry>,
+    router: Addr<Router>,
+}
+
+/// Starts all actors on this thread; the ConfigStore gets one of its own, since it waits for the disk.
+pub fn start(settings: ActorSettings, mut config_store: ConfigStore, metrics: Arc<Metrics>) -> Actors {
+    let log = MessageLog::new(settings.log_head_bytes_max);
+    let router_limits = RouterLimits {
+        retained_messages_max: settings.retained_messages_max,
+        packet_bytes_max: limits::UPSTREAM_PACKET_BYTES_MAX,
+    };
+    let router = Router::new(log.clone(), metrics.clone(), router_limits).start();
+    let authenticator = Authenticator::new(settings.credentials).start();
+    let shared = Arc::new(SessionContext {
+        router: router.clone().recipient(),
+        subscribe: router.clone().recipient(),
+        unsubscribe: router.clone().recipient(),
+        log,
+        metrics,
+        connected: 0.into(),
+        limits: settings.sessions,
+    });
+    let registry = SessionRegistry::new(authenticator.recipient(), shared).start();
+    config_store.set_router(router.clone().recipient());
+    let config_store = ConfigStore::start_in_arbiter(&Arbiter::new().handle(), move |_| config_store);
+    Actors {
+        attach: registry.clone().recipient(),
+        config_store,
+        router_snapshot: router.clone().recipient(),
+        sessions_snapshot: registry.clone().recipient(),
+        registry,
+        router,
+    }
+}
+
+impl Actors {
+    /// Says goodbye to all clients, then lets the upstream brokers have what is left; gives up after `deadline`.
+    pub async fn drain(&self, deadline: Duration) {
+        let drain = async {
+            // An actor that is gone has nothing left to drain.
+            let _ = self.registry.send(Drain).await;
+            let _ = self.router.send(Drain).await;
+        };
+        if tokio::time::timeout(deadline, drain).await.is_err() {
+            log::warn!("not everything was sent within {} s of draining", deadline.as_secs());
+        }
+    }
+}

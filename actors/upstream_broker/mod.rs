@@ -1,0 +1,379 @@
+//! The actor of one upstream broker: it connects, forwards what the log has for the broker, routes what the
+//! broker publishes, and comes back after every failure. The network's failures are handled here; only a panic
+//! ends the actor, and the Router then puts another one in its place.
+
+mod backoff;
+mod connect;
+mod filter;
+mod inbox;
+mod link;
+mod outbox;
+mod status;
+mod tls;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as Task, Poll};
+use std::time::Instant;
+
+use actix::prelude::*;
+use mqtt::{ReasonCode, TopicFilter};
+use tokio::sync::oneshot;
+use tokio::time::Sleep;
+
+pub use backoff::{Backoff, chance};
+pub use connect::{Cause, Failure};
+pub use filter::{RecordFilter, rule_wants};
+pub use link::unix_micros;
+pub use status::UpstreamStatus;
+
+use crate::broker::SharedBroker;
+use crate::message_log::{LogPlace, MessageLog};
+use crate::messages::{Drain, Reconfigure, Route, UpstreamState, Wake};
+use crate::{Metrics, limits};
+use connect::Accepted;
+use inbox::Inbox;
+use link::Link;
+use outbox::Outbox;
+
+/// What an upstream broker's actor needs from others.
+#[derive(Clone)]
+pub struct UpstreamContext {
+    /// Where the broker's own messages go.
+    pub router: Recipient<Route>,
+    /// The log, for publishers' back pressure.
+    pub log: Arc<MessageLog>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// The longest packet that is accepted from a broker.
+    pub packet_bytes_max: usize,
+}
+
+/// The actor.
+pub struct UpstreamBroker {
+    broker: SharedBroker,
+    context: UpstreamContext,
+    status: Arc<UpstreamStatus>,
+    outbox: Outbox,
+    inbox: Inbox,
+    backoff: Backoff,
+    phase: Phase,
+    /// Whether the bridge bit is worth a try: brokers other than mosquitto may refuse it.
+    try_bridge: bool,
+    /// Filters of an earlier configuration that the broker's Session may still have.
+    unsubscribe: Vec<TopicFilter>,
+    /// Set by the Router's [`Drain`]; told when the broker has everything, or when the connection is gone.
+    draining: Option<oneshot::Sender<()>>,
+    /// The text of the last failure in the log, so that it is not repeated.
+    last_failure_logged: Option<String>,
+}
+
+/// Where the connection stands.
+///
+/// ```text
+///            ┌────────── the wait is over ──────────┐
+///            v                                      │
+///  Connecting ── CONNACK yes ──> Connected ── lost ──> Waiting
+///            └────────────── failed ────────────────────^
+///  any ── Drain ──> Ended
+/// ```
+enum Phase {
+    Connecting(Pin<Box<dyn Future<Output = Result<Accepted, Failure>>>>),
+    Connected(Box<Link>),
+    Waiting(Pin<Box<Sleep>>),
+    Ended,
+}
+
+impl UpstreamBroker {
+    /// An actor for a broker that goes on at a place in the log.
+    pub fn new(
+        broker: SharedBroker,
+        place: &Arc<LogPlace>,
+        status: Arc<UpstreamStatus>,
+        context: UpstreamContext,
+    ) -> UpstreamBroker {
+        let filter = RecordFilter::new(broker.id, &broker.rule);
+        let outbox = Outbox::new(place.reader(), filter, broker.rule.max_qos);
+        let mut actor = UpstreamBroker {
+            broker,
+            context,
+            status,
+            outbox,
+            inbox: Inbox::new(),
+            backoff: Backoff::new(limits::UPSTREAM_RETRY_FLOOR, limits::UPSTREAM_RETRY_CEILING),
+            phase: Phase::Ended,
+            try_bridge: true,
+            unsubscribe: Vec::new(),
+            draining: None,
+            last_failure_logged: None,
+        };
+        actor.begin_connecting();
+        actor
+    }
+
+    fn name(&self) -> &str {
+        &self.broker.name
+    }
+
+    fn begin_connecting(&mut self) {
+        self.status.set_state(UpstreamState::Connecting);
+        let (broker, packet_bytes_max) = (self.broker.clone(), self.context.packet_bytes_max);
+        // The bridge bit asks the broker to spare us our own messages; 5.0 has No Local for that.
+        let bridge = self.try_bridge && broker.subscription.is_some() && !broker.version.is_v5();
+        self.phase =
+            Phase::Connecting(Box::pin(
+                async move { connect::connect(&broker, bridge, packet_bytes_max).await },
+            ));
+    }
+
+    fn accepted(&mut self, accepted: Accepted) {
+        let Accepted { connection, session_present, capabilities } = accepted;
+        log::info!(
+            "broker {}: connected to {}:{}{}",
+            self.name(),
+            self.broker.address,
+            self.broker.port,
+            if session_present { ", session resumed" } else { "" }
+        );
+        self.last_failure_logged = None;
+        self.status.set_state(UpstreamState::Connected);
+        self.outbox.connected(session_present, &capabilities);
+        self.inbox.connected(session_present, self.broker.version);
+        let mut link = Link::new(connection, capabilities, Instant::now());
+        link.subscribe(&self.broker, &mut self.outbox, std::mem::take(&mut self.unsubscribe));
+        self.phase = Phase::Connected(Box::new(link));
+    }
+
+    /// Something failed: says so and waits for its time.
+    fn failed(&mut self, failure: &Failure) {
+        let lasted = match &self.phase {
+            Phase::Connected(link) => Some(link.age()),
+            _ => None,
+        };
+        if lasted.is_some_and(|age| age >= limits::UPSTREAM_STABLE) {
+            self.backoff.succeeded();
+        }
+        if failure.reason_code == Some(ReasonCode::UnsupportedProtocolVersion) {
+            self.try_bridge = false;
+        }
+        let wait = self.backoff.failed(chance());
+        self.context.metrics.broker_failures.with_label_values(&[self.name(), failure.cause.as_str()]).inc();
+        // The same failure again and again is one event worth knowing.
+        if self.last_failure_logged.as_ref() != Some(&failure.text) {
+            log::warn!("broker {}: {}; retrying", self.name(), failure.text);
+            self.last_failure_logged = Some(failure.text.clone());
+        } else {
+            log::debug!("broker {}: {}; retrying in {} ms", self.name(), failure.text, wait.as_millis());
+        }
+        self.status.set_error(failure.text.clone());
+        self.outbox.disconnected();
+        if self.draining.is_some() {
+            self.end();
+            return;
+        }
+        self.status.set_state(UpstreamState::WaitingToRetry);
+        self.phase = Phase::Waiting(Box::pin(tokio::time::sleep(wait)));
+    }
+
+    fn end(&mut self) {
+        self.phase = Phase::Ended;
+        self.outbox.disconnected();
+        if let Some(done) = self.draining.take() {
+            // Who asked may have given up waiting.
+            let _ = done.send(());
+        }
+    }
+
+    /// Leaves the broker politely; the actor ends when the goodbye is out.
+    fn say_goodbye(&mut self) {
+        if let Phase::Connected(link) = std::mem::replace(&mut self.phase, Phase::Ended) {
+            let done = self.draining.take();
+            self.outbox.disconnected();
+            actix::spawn(async move {
+                link.close().await;
+                if let Some(done) = done {
+                    let _ = done.send(());
+                }
+            });
+        }
+        self.end();
+    }
+
+    /// One turn of everything.
+    fn drive(&mut self, context: &mut Context<Self>, task: &mut Task<'_>) -> Poll<()> {
+        loop {
+            match &mut self.phase {
+                Phase::Ended => {
+                    context.stop();
+                    return Poll::Ready(());
+                }
+                Phase::Waiting(sleep) => match sleep.as_mut().poll(task) {
+                    Poll::Pending if self.draining.is_some() => self.end(),
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(()) => self.begin_connecting(),
+                },
+                Phase::Connecting(attempt) => match attempt.as_mut().poll(task) {
+                    Poll::Pending if self.draining.is_some() => self.end(),
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(accepted)) => self.accepted(accepted),
+                    Poll::Ready(Err(failure)) => self.failed(&failure),
+                },
+                Phase::Connected(_) => match self.drive_link(context, task) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(())) => self.say_goodbye(),
+                    Poll::Ready(Err(failure)) => self.failed(&failure),
+                },
+            }
+        }
+    }
+
+    /// One turn of a connection; `Ready(Ok)` when a drain is complete.
+    fn drive_link(&mut self, context: &mut Context<Self>, task: &mut Task<'_>) -> Poll<Result<(), Failure>> {
+        let Phase::Connected(link) = &mut self.phase else { return Poll::Pending };
+        let turn = link.turn(task, &self.broker, &mut self.outbox, &mut self.inbox, &self.status);
+        if let Poll::Ready(failure) = turn {
+            return Poll::Ready(Err(failure));
+        }
+        link.observe_latency(&self.context.metrics);
+        let batch = self.inbox.take_batch();
+        if !batch.is_empty() {
+            self.route(batch, context);
+            return Poll::Pending;
+        }
+        self.inbox.acknowledge(link.output());
+        if let Err(failure) = link.flush(task) {
+            return Poll::Ready(Err(failure));
+        }
+        if self.draining.is_some() && self.outbox.is_drained() && link.is_flushed() {
+            return Poll::Ready(Ok(()));
+        }
+        Poll::Pending
+    }
+
+    /// Gives messages of the broker to the Router and acknowledges them when they are in the log. Until then
+    /// nothing more is read from the broker.
+    fn route(&mut self, batch: Vec<mqtt::Message>, context: &mut Context<Self>) {
+        self.status.count_received(batch.len() as u64);
+        let route = Route { origin: crate::Origin::Upstream(self.broker.id), publisher: None, batch };
+        let log = self.context.log.clone();
+        let routed = self.context.router.send(route).into_actor(self).map(move |routed, actor, context| {
+            let Ok(routed) = routed else {
+                context.stop();
+                return;
+            };
+            if let Phase::Connected(link) = &mut actor.phase {
+                actor.inbox.acknowledge(link.output());
+                if routed.wait_for_room {
+                    link.pause_reading();
+                    context.spawn(async move { log.room().await }.into_actor(actor).map(
+                        |(), actor, context| {
+                            if let Phase::Connected(link) = &mut actor.phase {
+                                link.resume_reading();
+                            }
+                            // The driver may have had its turn already: this gives it another.
+                            context.wait(actix::fut::ready(()));
+                        },
+                    ));
+                }
+            }
+        });
+        context.wait(routed);
+    }
+}
+
+impl Actor for UpstreamBroker {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Context<Self>) {
+        context.set_mailbox_capacity(limits::MAILBOX_MESSAGES);
+        context.spawn(Driver);
+    }
+}
+
+/// Polls the actor's connection whenever the actor has something to do.
+struct Driver;
+
+impl ActorFuture<UpstreamBroker> for Driver {
+    type Output = ();
+
+    fn poll(
+        self: Pin<&mut Self>,
+        actor: &mut UpstreamBroker,
+        context: &mut Context<UpstreamBroker>,
+        task: &mut Task<'_>,
+    ) -> Poll<()> {
+        actor.drive(context, task)
+    }
+}
+
+impl Handler<Wake> for UpstreamBroker {
+    type Result = ();
+
+    /// The driver has its turn after the mailbox.
+    fn handle(&mut self, _: Wake, _: &mut Context<Self>) {}
+}
+
+impl Handler<Reconfigure> for UpstreamBroker {
+    type Result = ();
+
+    fn handle(&mut self, Reconfigure(broker): Reconfigure, _: &mut Context<Self>) {
+        let old = std::mem::replace(&mut self.broker, broker);
+        self.outbox.set_rule(RecordFilter::new(self.broker.id, &self.broker.rule), self.broker.rule.max_qos);
+        if self.broker.connects_like(&old) {
+            return;
+        }
+        let kept: &[TopicFilter] =
+            self.broker.subscription.as_ref().map_or(&[], |subscription| &subscription.topics);
+        let asked = old.subscription.as_ref().map_or(&[][..], |subscription| &subscription.topics);
+        self.unsubscribe.extend(asked.iter().filter(|filter| !kept.contains(filter)).cloned());
+        log::info!("broker {}: definition changed, connecting anew", self.name());
+        if let Phase::Connected(link) = std::mem::replace(&mut self.phase, Phase::Ended) {
+            self.outbox.disconnected();
+            actix::spawn(link.close());
+        }
+        self.try_bridge = true;
+        self.backoff.succeeded();
+        self.begin_connecting();
+    }
+}
+
+impl Handler<Drain> for UpstreamBroker {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: Drain, _: &mut Context<Self>) -> Self::Result {
+        let (done, drained) = oneshot::channel();
+        self.draining = Some(done);
+        Box::pin(async {
+            // An actor that is gone has nothing left to drain.
+            let _ = drained.await;
+        })
+    }
+}
+
+/// The broker is removed or disabled: the actor says goodbye at once and ends.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Withdraw;
+
+impl Handler<Withdraw> for UpstreamBroker {
+    type Result = ();
+
+    fn handle(&mut self, _: Withdraw, _: &mut Context<Self>) {
+        self.say_goodbye();
+    }
+}
+
+/// What a bug would do.
+#[cfg(test)]
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct PanicForTest;
+
+#[cfg(test)]
+impl Handler<PanicForTest> for UpstreamBroker {
+    type Result = ();
+
+    fn handle(&mut self, _: PanicForTest, _: &mut Context<Self>) {
+        panic!("a test asked for it");
+    }
+}

@@ -1,0 +1,4 @@
+//! Where clients come in: one transport a file, and the handshake that all of them share.
+
+pub mod handshake;
+pub mod tcp;

@@ -1,0 +1,142 @@
+//! Every key that settings may have, the kind of its value, and the nearest one to a key that does not exist.
+
+use std::net::SocketAddr;
+
+use config::ValueKind;
+
+/// What a key's value must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Boolean,
+    Text,
+    /// Text that no message may show.
+    Secret,
+    Path,
+    Address,
+    Addresses,
+    Integer {
+        min: i64,
+        max: i64,
+    },
+}
+
+/// A key as `section.name`.
+#[derive(Debug)]
+pub(super) struct Key {
+    pub path: &'static str,
+    pub kind: Kind,
+}
+
+const fn key(path: &'static str, kind: Kind) -> Key {
+    Key { path, kind }
+}
+
+const fn integer(path: &'static str, min: i64, max: i64) -> Key {
+    Key { path, kind: Kind::Integer { min, max } }
+}
+
+const ANY: i64 = i64::MAX;
+const DAY_SECS: i64 = 24 * 60 * 60;
+
+/// In the order of `settings/default.toml`.
+pub(super) static KEYS: [Key; 19] = [
+    key("server.listen", Kind::Addresses),
+    integer("server.connect_timeout_secs", 1, DAY_SECS),
+    integer("server.drain_timeout_secs", 0, DAY_SECS),
+    key("auth.require_auth", Kind::Boolean),
+    key("auth.username", Kind::Text),
+    key("auth.password", Kind::Secret),
+    key("web.listen", Kind::Address),
+    key("web.static_dir", Kind::Path),
+    key("data.dir", Kind::Path),
+    integer("log.head_bytes_max", 1_048_576, ANY),
+    integer("limits.packet_bytes_max", 64, 268_435_460),
+    integer("limits.receive_maximum", 1, 65_535),
+    integer("limits.topic_alias_maximum", 0, 65_535),
+    integer("limits.connections_max", 1, ANY),
+    integer("limits.session_expiry_secs_max", 0, 4_294_967_295),
+    integer("limits.queued_messages_max", 1, ANY),
+    integer("limits.queued_bytes_max", 1, ANY),
+    integer("limits.retained_messages_max", 0, ANY),
+    integer("limits.keep_alive_secs_max", 0, 65_535),
+];
+
+/// The key with this path.
+pub(super) fn find(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.path == path)
+}
+
+/// Whether keys live in a section of this name.
+pub(super) fn is_section(name: &str) -> bool {
+    KEYS.iter().any(|key| key.path.split_once('.').is_some_and(|(section, _)| section == name))
+}
+
+/// The known key that someone who wrote `path` most likely meant.
+pub(super) fn nearest(path: &str) -> Option<&'static str> {
+    let leaf = |path: &str| path.rsplit('.').next().unwrap_or_default().to_owned();
+    let distance = |key: &Key| {
+        let whole = strsim::damerau_levenshtein(path, key.path);
+        // The right name in the wrong section is one mistake.
+        let name = strsim::damerau_levenshtein(&leaf(path), &leaf(key.path)) + 1;
+        whole.min(name)
+    };
+    let tolerated = (leaf(path).chars().count() / 3).max(2);
+    let best = KEYS.iter().min_by_key(|key| distance(key))?;
+    (distance(best) <= tolerated).then_some(best.path)
+}
+
+impl Kind {
+    /// What is allowed, to stand after "must be".
+    pub fn allowed(self) -> String {
+        match self {
+            Kind::Boolean => "true or false".to_owned(),
+            Kind::Text | Kind::Secret => "a string of at most 65535 bytes".to_owned(),
+            Kind::Path => "a path, not empty".to_owned(),
+            Kind::Address => {
+                "an IP address and a port, such as \"0.0.0.0:3000\" or \"[::1]:3000\"".to_owned()
+            }
+            Kind::Addresses => "at least one IP address with a port, each only once, such as \
+                                \"0.0.0.0:1883\" or \"[::]:1883\""
+                .to_owned(),
+            Kind::Integer { min, max: ANY } => format!("a whole number, {min} or more"),
+            Kind::Integer { min, max } => format!("a whole number from {min} to {max}"),
+        }
+    }
+
+    /// Whether the value is allowed.
+    pub fn admits(self, value: &ValueKind) -> bool {
+        match (self, value) {
+            (Kind::Boolean, ValueKind::Boolean(_)) => true,
+            (Kind::Text | Kind::Secret, ValueKind::String(text)) => text.len() <= usize::from(u16::MAX),
+            (Kind::Path, ValueKind::String(path)) => !path.is_empty() && !path.contains('\0'),
+            (Kind::Address, ValueKind::String(address)) => address.parse::<SocketAddr>().is_ok(),
+            (Kind::Addresses, ValueKind::Array(values)) => admits_addresses(values),
+            (Kind::Integer { min, max }, ValueKind::I64(number)) => (min..=max).contains(number),
+            _ => false,
+        }
+    }
+
+    /// The value that a text stands for in the environment; one that is not allowed stays a string.
+    pub fn read(self, text: &str) -> ValueKind {
+        match self {
+            Kind::Boolean => text.parse().map_or_else(|_| text.into(), ValueKind::Boolean),
+            Kind::Integer { .. } => text.parse().map_or_else(|_| text.into(), ValueKind::I64),
+            Kind::Addresses => text.split(',').map(str::trim).collect::<Vec<_>>().into(),
+            Kind::Text | Kind::Secret | Kind::Path | Kind::Address => text.into(),
+        }
+    }
+}
+
+fn admits_addresses(values: &[config::Value]) -> bool {
+    let mut addresses = Vec::new();
+    for value in values {
+        let ValueKind::String(text) = &value.kind else { return false };
+        let Ok(address) = text.parse::<SocketAddr>() else { return false };
+        // Port 0 is a new port each time.
+        if address.port() != 0 && addresses.contains(&address) {
+            return false;
+        }
+        addresses.push(address);
+    }
+    !addresses.is_empty()
+}

@@ -1,0 +1,317 @@
+//! Tests of the settings as a whole: which layer wins, and what each mistake is told.
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::*;
+
+/// A directory of its own for one test, removed at its end.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> Directory {
+        let path = std::env::temp_dir().join(format!("mqtt-proxy-settings-{}", uuid::Uuid::new_v4()));
+        fs::create_dir(&path).unwrap();
+        Directory(path)
+    }
+
+    fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.join(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn absent() -> PathBuf {
+    std::env::temp_dir().join("mqtt-proxy-settings-absent/default.toml")
+}
+
+fn load(flags: &Flags, environment: &Environment) -> Result<Settings, SettingsError> {
+    Settings::load_from(&absent(), flags, environment)
+}
+
+/// The problems of a file with this text; `{file}` stands for its path.
+fn problems_of_file(text: &str) -> Vec<String> {
+    let directory = Directory::new();
+    let path = directory.file("site.toml", text);
+    let flags = Flags { config: Some(path.clone()), ..Flags::default() };
+    let error = load(&flags, &Environment::default()).expect_err(text);
+    let name = path.display().to_string();
+    error.problems().iter().map(|problem| problem.replace(&name, "{file}")).collect()
+}
+
+fn problems_of_variable(name: &str, value: &str) -> Vec<String> {
+    let error = load(&Flags::default(), &Environment::from([(name, value)])).expect_err(name);
+    error.problems().to_vec()
+}
+
+#[test]
+fn without_anything_the_defaults_hold() {
+    let settings = load(&Flags::default(), &Environment::default()).unwrap();
+    assert_eq!(settings.server.listen, ["0.0.0.0:1883".parse().unwrap()]);
+    assert_eq!(settings.server.connect_timeout, Duration::from_secs(10));
+    assert_eq!(settings.server.drain_timeout, Duration::from_secs(5));
+    assert_eq!(settings.auth, None);
+    assert_eq!(settings.web.listen, "0.0.0.0:3000".parse().unwrap());
+    assert_eq!(settings.web.static_dir, PathBuf::from("static"));
+    assert_eq!(settings.data_dir, PathBuf::from("data"));
+    assert_eq!(settings.log.head_bytes_max, 67_108_864);
+    assert_eq!(
+        settings.limits,
+        Limits {
+            packet_bytes_max: 1_048_576,
+            receive_maximum: 1_000,
+            topic_alias_maximum: 64,
+            connections_max: 15_000,
+            session_expiry_secs_max: 604_800,
+            queued_messages_max: 1_000,
+            queued_bytes_max: 8_388_608,
+            retained_messages_max: 100_000,
+            keep_alive_secs_max: 0,
+        }
+    );
+    assert!(settings.upstreams.is_empty());
+    assert_eq!(settings.secret, None);
+}
+
+#[test]
+fn the_default_file_says_every_key_with_its_default() {
+    let text = include_str!("../../settings/default.toml");
+    let layer = layer::of_text("default.toml", text).unwrap();
+    let mut said: Vec<&str> = layer.iter().map(|(key, _)| *key).collect();
+    let mut known: Vec<&str> = keys::KEYS.iter().map(|key| key.path).collect();
+    said.sort_unstable();
+    known.sort_unstable();
+    assert_eq!(said, known);
+    assert!(merge(vec![layer]).is_ok_and(|raw| raw == RawSettings::default()));
+    // Not through the layers, so that they cannot be wrong in the same way.
+    assert!(toml::from_str::<RawSettings>(text).is_ok_and(|raw| raw == RawSettings::default()));
+}
+
+#[test]
+fn the_built_in_defaults_are_allowed_and_each_has_its_key() {
+    let text = toml::to_string(&RawSettings::default()).unwrap();
+    let layer = layer::of_text("defaults", &text).unwrap();
+    assert_eq!(layer.len(), keys::KEYS.len());
+}
+
+#[test]
+fn a_later_layer_wins() {
+    let directory = Directory::new();
+    let default_file = directory
+        .file("default.toml", "limits.receive_maximum = 2\nweb.listen = '1.1.1.1:2'\ndata.dir = 'a'");
+    let site = directory.file(
+        "site.toml",
+        "[limits]\nreceive_maximum = 3\n[server]\nlisten = ['1.1.1.1:3', '1.1.1.2:3']\n[data]\ndir = 'b'\n",
+    );
+    let with_file = Flags { config: Some(site), ..Flags::default() };
+    let none = Environment::default();
+    let variables = Environment::from([
+        ("MQTT_PROXY__LIMITS__RECEIVE_MAXIMUM", "4"),
+        ("MQTT_PROXY__SERVER__LISTEN", "1.1.1.1:4, [::1]:4"),
+        ("MQTT_PROXY__DATA__DIR", "c"),
+    ]);
+    let load = |flags: &Flags, environment| Settings::load_from(&default_file, flags, environment).unwrap();
+
+    assert_eq!(load(&Flags::default(), &none).limits.receive_maximum, 2);
+    let settings = load(&with_file, &none);
+    assert_eq!(settings.limits.receive_maximum, 3);
+    assert_eq!(settings.server.listen.len(), 2);
+    assert_eq!(settings.web.listen, "1.1.1.1:2".parse().unwrap());
+    let settings = load(&with_file, &variables);
+    assert_eq!(settings.limits.receive_maximum, 4);
+    assert_eq!(settings.server.listen, ["1.1.1.1:4".parse().unwrap(), "[::1]:4".parse().unwrap()]);
+    let flags = Flags {
+        listen: vec!["1.1.1.1:5".to_owned()],
+        web: Some("[::]:5".to_owned()),
+        data: Some("d".to_owned()),
+        ..with_file
+    };
+    let settings = load(&flags, &variables);
+    assert_eq!(settings.limits.receive_maximum, 4);
+    assert_eq!(settings.server.listen, ["1.1.1.1:5".parse().unwrap()]);
+    assert_eq!(settings.web.listen, "[::]:5".parse().unwrap());
+    assert_eq!(settings.data_dir, PathBuf::from("d"));
+}
+
+#[test]
+fn text_from_the_environment_stays_the_text_that_it_is() {
+    let variables = Environment::from([
+        ("MQTT_PROXY__AUTH__REQUIRE_AUTH", "true"),
+        ("MQTT_PROXY__AUTH__USERNAME", "1e5"),
+        ("MQTT_PROXY__AUTH__PASSWORD", "007"),
+        ("MQTT_PROXY_SECRET", "key"),
+        ("MQTT_PROXY_SERVICE_HOST", "10.0.0.1"),
+    ]);
+    let settings = load(&Flags::default(), &variables).unwrap();
+    let credentials = settings.auth.unwrap();
+    assert_eq!((credentials.username.as_str(), credentials.password.reveal()), ("1e5", "007"));
+    assert_eq!(settings.secret, Some(Secret::new("key")));
+    let empty = load(&Flags::default(), &Environment::from([("MQTT_PROXY_SECRET", "")])).unwrap();
+    assert_eq!(empty.secret, None);
+}
+
+#[test]
+fn an_unknown_key_is_told_with_its_place_and_the_nearest_known_one() {
+    for (text, expected) in [
+        (
+            "[server]\nlisten = ['1.1.1.1:1']\nconnect_timeout = 3",
+            "{file}: line 3: server.connect_timeout: unknown key; did you mean server.connect_timeout_secs?",
+        ),
+        ("[server]\nlistne = 3", "{file}: line 2: server.listne: unknown key; did you mean server.listen?"),
+        ("[sever]\n\nlisten = 3", "{file}: line 3: sever.listen: unknown key; did you mean server.listen?"),
+        ("listen = 3", "{file}: line 1: listen: unknown key; did you mean server.listen?"),
+        (
+            "[log]\npacket_bytes_max = 3",
+            "{file}: line 2: log.packet_bytes_max: unknown key; did you mean limits.packet_bytes_max?",
+        ),
+        ("[brokers]\n", "{file}: line 1: brokers: unknown key; settings/default.toml lists every key"),
+        (
+            "[auth.ldap]\nurl = ''",
+            "{file}: line 2: auth.ldap.url: unknown key; settings/default.toml lists every key",
+        ),
+        ("server = 3", "{file}: line 1: server: must be a section, [server]"),
+    ] {
+        assert_eq!(problems_of_file(text), [expected], "{text}");
+    }
+    assert_eq!(
+        problems_of_variable("MQTT_PROXY__LIMITS__RECIEVE_MAXIMUM", "3"),
+        ["environment variable MQTT_PROXY__LIMITS__RECIEVE_MAXIMUM: unknown; did you mean \
+          MQTT_PROXY__LIMITS__RECEIVE_MAXIMUM?"]
+    );
+}
+
+#[test]
+fn a_syntax_error_has_line_and_column() {
+    for (text, place) in [
+        ("[server]\nlisten = [\"1.1.1.1:1\"\n[web]\n", "{file}: line 3, column 1: "),
+        ("[server]\n listen == 3", "{file}: line 2, column 10: "),
+        ("[web]\nstatic_dir = \"a\nb\"", "{file}: line 2, column "),
+        ("[web]\n[web]", "{file}: line 2, column 2: "),
+    ] {
+        let problems = problems_of_file(text);
+        assert!(problems.len() == 1 && problems[0].starts_with(place), "{text}: {problems:?}");
+        assert!(!problems[0].contains('\n'), "{problems:?}");
+    }
+}
+
+#[test]
+fn a_wrong_value_is_told_with_its_place_and_what_is_allowed() {
+    let addresses =
+        "at least one IP address with a port, each only once, such as \"0.0.0.0:1883\" or \"[::]:1883\"";
+    let address = "an IP address and a port, such as \"0.0.0.0:3000\" or \"[::1]:3000\"";
+    for (key, value, allowed) in [
+        ("server.listen", "'1.1.1.1:1'", addresses),
+        ("server.listen", "[]", addresses),
+        ("server.listen", "[1883]", addresses),
+        ("server.listen", "['localhost:1883']", addresses),
+        ("server.listen", "['1.1.1.1:1', '1.1.1.1:1']", addresses),
+        ("server.connect_timeout_secs", "0", "a whole number from 1 to 86400"),
+        ("server.drain_timeout_secs", "-1", "a whole number from 0 to 86400"),
+        ("auth.require_auth", "'true'", "true or false"),
+        ("auth.username", "3", "a string of at most 65535 bytes"),
+        ("web.listen", "'1.1.1.1'", address),
+        ("web.listen", "['1.1.1.1:1']", address),
+        ("web.static_dir", "''", "a path, not empty"),
+        ("data.dir", "false", "a path, not empty"),
+        ("log.head_bytes_max", "1048575", "a whole number, 1048576 or more"),
+        ("log.head_bytes_max", "99999999999999999999", "a whole number, 1048576 or more"),
+        ("limits.packet_bytes_max", "63", "a whole number from 64 to 268435460"),
+        ("limits.packet_bytes_max", "268435461", "a whole number from 64 to 268435460"),
+        ("limits.receive_maximum", "0", "a whole number from 1 to 65535"),
+        ("limits.receive_maximum", "'10'", "a whole number from 1 to 65535"),
+        ("limits.topic_alias_maximum", "65536", "a whole number from 0 to 65535"),
+        ("limits.connections_max", "0", "a whole number, 1 or more"),
+        ("limits.connections_max", "1.5", "a whole number, 1 or more"),
+        ("limits.session_expiry_secs_max", "4294967296", "a whole number from 0 to 4294967295"),
+        ("limits.queued_messages_max", "0", "a whole number, 1 or more"),
+        ("limits.queued_bytes_max", "{ a = 1 }", "a whole number, 1 or more"),
+        ("limits.retained_messages_max", "-1", "a whole number, 0 or more"),
+        ("limits.keep_alive_secs_max", "1979-05-27", "a whole number from 0 to 65535"),
+    ] {
+        let expected = format!("{{file}}: line 1: {key}: '{value}' must be {allowed}");
+        assert_eq!(problems_of_file(&format!("{key} = {value}")), [expected]);
+    }
+    for (variable, value, allowed) in [
+        ("MQTT_PROXY__SERVER__LISTEN", "1.1.1.1:1,", addresses),
+        ("MQTT_PROXY__WEB__LISTEN", "3000", address),
+        ("MQTT_PROXY__AUTH__REQUIRE_AUTH", "yes", "true or false"),
+        ("MQTT_PROXY__LIMITS__RECEIVE_MAXIMUM", "many", "a whole number from 1 to 65535"),
+    ] {
+        let expected = format!("environment variable {variable}: '{value}' must be {allowed}");
+        assert_eq!(problems_of_variable(variable, value), [expected]);
+    }
+    let flags = Flags { listen: vec!["1883".to_owned()], web: Some("x".to_owned()), ..Flags::default() };
+    assert_eq!(
+        load(&flags, &Environment::default()).unwrap_err().problems(),
+        [format!("--listen: '1883' must be {addresses}"), format!("--web: 'x' must be {address}")]
+    );
+}
+
+#[test]
+fn every_problem_is_told_at_once() {
+    let problems = problems_of_file("[web]\nlisten = 1\nstatic = 2\n[data]\ndir = ''\n");
+    assert_eq!(problems.len(), 3, "{problems:?}");
+}
+
+#[test]
+fn keys_that_do_not_fit_together_are_told() {
+    let auth = "auth.require_auth is true, so auth.username and auth.password must be given too";
+    assert_eq!(problems_of_file("auth.require_auth = true"), [auth]);
+    assert_eq!(problems_of_file("[auth]\nrequire_auth = true\nusername = 'a'"), [auth]);
+    assert_eq!(
+        problems_of_file("[log]\nhead_bytes_max = 1048576\n[limits]\npacket_bytes_max = 2000000"),
+        ["log.head_bytes_max is 1048576; it must be at least limits.packet_bytes_max, which is 2000000"]
+    );
+}
+
+#[test]
+fn the_file_of_config_must_exist() {
+    let flags = Flags { config: Some(absent()), ..Flags::default() };
+    let error = load(&flags, &Environment::default()).unwrap_err().to_string();
+    assert!(error.starts_with(&format!("{}: cannot be read: ", absent().display())), "{error}");
+}
+
+#[test]
+fn no_secret_is_shown() {
+    let variables = Environment::from([
+        ("MQTT_PROXY__AUTH__REQUIRE_AUTH", "true"),
+        ("MQTT_PROXY__AUTH__USERNAME", "user"),
+        ("MQTT_PROXY__AUTH__PASSWORD", "hunter2"),
+        ("MQTT_PROXY_SECRET", "hunter2"),
+    ]);
+    let flags = Flags { upstream: vec!["mqtt://user:hunter2@host".to_owned()], ..Flags::default() };
+    let settings = load(&flags, &variables).unwrap();
+    let shown = settings.to_toml();
+    assert!(!shown.contains("hunter2") && !format!("{settings:?}").contains("hunter2"));
+    for part in ["password = \"***\"", "mqtt://user:***@host:1883?", "MQTT_PROXY_SECRET='***'"] {
+        assert!(shown.contains(part), "{shown}");
+    }
+    let wrong = problems_of_file("[auth]\npassword = ['hunter2']");
+    assert_eq!(wrong, ["{file}: line 2: auth.password: must be a string of at most 65535 bytes"]);
+}
+
+#[test]
+fn what_check_shows_is_a_file_with_the_same_settings() {
+    let directory = Directory::new();
+    let flags = Flags {
+        listen: vec!["127.0.0.1:0".to_owned(), "[::1]:0".to_owned()],
+        data: Some("/tmp/a \"b\"".to_owned()),
+        upstream: vec!["mqtts://host?name=x".to_owned()],
+        ..Flags::default()
+    };
+    let settings =
+        load(&flags, &Environment::from([("MQTT_PROXY__LOG__HEAD_BYTES_MAX", "2000000")])).unwrap();
+    let file = directory.file("shown.toml", &settings.to_toml());
+    let again = load(&Flags { config: Some(file), ..Flags::default() }, &Environment::default()).unwrap();
+    assert_eq!(again.server, settings.server);
+    assert_eq!(again.data_dir, settings.data_dir);
+    assert_eq!(again.log, settings.log);
+    assert_eq!(again.limits, settings.limits);
+}

@@ -1,0 +1,188 @@
+//! Builds the proxy from its settings, runs it until it is told to stop, and stops it in order.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use actix_web::dev::{Server, ServerHandle};
+use actix_web::{App, HttpServer};
+use actors::Metrics;
+use actors::authenticator::Credentials;
+use actors::config_store::ConfigStore;
+use actors::device_session::SessionLimits;
+use actors::start::{ActorSettings, Actors};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
+
+use crate::adapters::handshake::Handshake;
+use crate::adapters::tcp::Listener;
+use crate::settings::{Limits, Settings};
+use crate::web::{self, Readiness, WebState};
+
+/// Why the proxy could not start: one line that says who must do what.
+#[derive(Debug)]
+pub struct StartupError(String);
+
+impl fmt::Display for StartupError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StartupError {}
+
+/// Runs the proxy until SIGTERM or Ctrl-C, and drains it then.
+///
+/// # Errors
+/// Where it cannot start: a port in use, a directory that cannot be used, a broken file.
+pub fn run(settings: Settings) -> Result<(), StartupError> {
+    actix::System::new().block_on(async move {
+        let proxy = Proxy::start(settings).await?;
+        let told = stop_signal().await?;
+        log::info!("{told}: draining");
+        proxy.stop().await;
+        log::info!("stopped");
+        Ok(())
+    })
+}
+
+/// The running proxy.
+struct Proxy {
+    actors: Actors,
+    listeners: Vec<JoinHandle<()>>,
+    web: ServerHandle,
+    readiness: Arc<Readiness>,
+    settings: Settings,
+}
+
+impl Proxy {
+    /// Opens the store, binds every address, and only then starts to work.
+    async fn start(settings: Settings) -> Result<Proxy, StartupError> {
+        raise_file_limit();
+        let upstreams = settings.upstreams.iter().map(|upstream| upstream.changes.clone()).collect();
+        let config_store = ConfigStore::open(&settings.data_dir, settings.secret.clone(), upstreams)
+            .map_err(|error| StartupError(error.to_string()))?;
+        let metrics = Metrics::new().map_err(|error| StartupError(format!("metrics: {error}")))?;
+        let metrics = Arc::new(metrics);
+        let readiness = Arc::new(Readiness::default());
+        readiness.set_store_open(true);
+
+        let mut bound = Vec::new();
+        for address in &settings.server.listen {
+            let listener = Listener::bind(*address).await;
+            bound.push(
+                listener.map_err(|error| cannot_listen(*address, "--listen or [server] listen", &error))?,
+            );
+        }
+        let web_socket = std::net::TcpListener::bind(settings.web.listen)
+            .map_err(|error| cannot_listen(settings.web.listen, "--web or [web] listen", &error))?;
+
+        let actors = actors::start::start(actor_settings(&settings), config_store, metrics.clone());
+        let web = serve_web(&settings, web_socket, &actors, &metrics, &readiness)
+            .map_err(|error| cannot_listen(settings.web.listen, "--web or [web] listen", &error))?;
+        let handshake = Handshake {
+            attach: actors.attach.clone(),
+            connect_timeout: settings.server.connect_timeout,
+            metrics,
+        };
+        let mut listeners = Vec::new();
+        for listener in bound {
+            log::info!("mqtt listening on {}", listener.address());
+            listeners.push(actix::spawn(listener.run(handshake.clone(), settings.limits.packet_bytes_max)));
+        }
+        readiness.set_listeners_bound(true);
+        log::info!("ready");
+        Ok(Proxy { actors, listeners, web, readiness, settings })
+    }
+
+    /// Takes no more clients, says goodbye to those there are, lets upstream brokers have what is left.
+    async fn stop(self) {
+        self.readiness.set_listeners_bound(false);
+        for listener in &self.listeners {
+            listener.abort();
+        }
+        self.actors.drain(self.settings.server.drain_timeout).await;
+        self.web.stop(false).await;
+    }
+}
+
+fn actor_settings(settings: &Settings) -> ActorSettings {
+    let limits: &Limits = &settings.limits;
+    ActorSettings {
+        sessions: SessionLimits {
+            packet_bytes_max: limits.packet_bytes_max,
+            receive_maximum: limits.receive_maximum,
+            topic_alias_maximum: limits.topic_alias_maximum,
+            connections_max: limits.connections_max,
+            session_expiry_secs_max: limits.session_expiry_secs_max,
+            queued_messages_max: limits.queued_messages_max,
+            queued_bytes_max: limits.queued_bytes_max,
+            keep_alive_secs_max: limits.keep_alive_secs_max,
+        },
+        credentials: settings.auth.as_ref().map(|required| Credentials {
+            username: required.username.clone(),
+            password: required.password.clone(),
+        }),
+        retained_messages_max: limits.retained_messages_max,
+        log_head_bytes_max: settings.log.head_bytes_max,
+    }
+}
+
+/// Starts the REST API and the dashboard on a thread of their own.
+fn serve_web(
+    settings: &Settings,
+    socket: std::net::TcpListener,
+    actors: &Actors,
+    metrics: &Arc<Metrics>,
+    readiness: &Arc<Readiness>,
+) -> std::io::Result<ServerHandle> {
+    let address = socket.local_addr()?;
+    let state = WebState {
+        config_store: actors.config_store.clone(),
+        router: actors.router_snapshot.clone(),
+        sessions: actors.sessions_snapshot.clone(),
+        metrics: metrics.clone(),
+        readiness: readiness.clone(),
+        started: Instant::now(),
+        static_dir: settings.web.static_dir.clone(),
+    }
+    .share();
+    let server: Server =
+        HttpServer::new(move || App::new().configure(|routes| web::configure(routes, &state)))
+            .workers(1)
+            .disable_signals()
+            .listen(socket)?
+            .run();
+    let handle = server.handle();
+    actix::spawn(async move {
+        if let Err(error) = server.await {
+            log::error!("web server: {error}");
+        }
+    });
+    log::info!("web listening on {address}");
+    Ok(handle)
+}
+
+/// Waits for SIGTERM or Ctrl-C; answers with its name.
+async fn stop_signal() -> Result<&'static str, StartupError> {
+    let hear = |kind| signal(kind).map_err(|error| StartupError(format!("cannot wait for signals: {error}")));
+    let mut terminate = hear(SignalKind::terminate())?;
+    let mut interrupt = hear(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => Ok("SIGTERM"),
+        _ = interrupt.recv() => Ok("interrupted"),
+    }
+}
+
+fn cannot_listen(address: SocketAddr, setting: &str, error: &std::io::Error) -> StartupError {
+    StartupError(format!("cannot listen on {address}: {error}; choose another address with {setting}"))
+}
+
+/// Each connection is an open file: takes as many as the system allows.
+fn raise_file_limit() {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) => log::debug!("up to {limit} open files"),
+        Err(error) => log::warn!("the limit of open files could not be raised: {error}"),
+    }
+}

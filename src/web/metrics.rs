@@ -1,0 +1,77 @@
+//! `/metrics`: the counters as they are, the gauges as the actors say them at this moment, in Prometheus' text format.
+
+use std::collections::HashSet;
+
+use actix_web::HttpResponse;
+use actix_web::web::Data;
+use actors::Metrics;
+use actors::broker::SharedBroker;
+use actors::messages::{ListBrokers, RouterSnapshot, SessionsSnapshot, UpstreamState};
+use log::warn;
+use prometheus::IntGaugeVec;
+use prometheus::core::Collector;
+
+use super::error::ApiError;
+use super::{WebState, ask, dto, process};
+
+const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// `GET /metrics`. Where an actor does not answer, its gauges keep their last value: the counters matter most then.
+pub async fn metrics(state: Data<WebState>) -> Result<HttpResponse, ApiError> {
+    let brokers = ask(state.config_store.send(ListBrokers));
+    match tokio::try_join!(brokers, state.router_snapshot(), state.sessions_snapshot()) {
+        Ok((brokers, router, sessions)) => {
+            refresh_totals(&state.metrics, &router, sessions);
+            refresh_brokers(&state.metrics, &brokers, &router);
+        }
+        Err(error) => warn!("metrics without fresh gauges: {error}"),
+    }
+    let encoded = state.metrics.encode();
+    let mut text = encoded.map_err(|error| ApiError::unavailable(format!("metrics: {error}")))?;
+    text.push_str(&process::metrics());
+    let uptime = state.started.elapsed().as_secs_f64();
+    process::append(&mut text, "mqtt_proxy_uptime_seconds", "gauge", "seconds since the start", uptime);
+    Ok(HttpResponse::Ok().content_type(CONTENT_TYPE).body(text))
+}
+
+fn refresh_totals(metrics: &Metrics, router: &RouterSnapshot, sessions: SessionsSnapshot) {
+    metrics.sessions.set(gauge(sessions.sessions));
+    metrics.subscriptions.set(gauge(router.subscriptions));
+    metrics.retained_messages.set(gauge(router.retained));
+    metrics.log_head_bytes.set(gauge(router.log_head_bytes));
+    metrics.log_next_offset.set(gauge(router.next_offset));
+}
+
+fn refresh_brokers(metrics: &Metrics, brokers: &[SharedBroker], router: &RouterSnapshot) {
+    let live = dto::by_id(router);
+    for broker in brokers {
+        let Some(upstream) = live.get(&broker.id) else { continue };
+        let label = [broker.name.as_str()];
+        let connected = i64::from(upstream.state == UpstreamState::Connected);
+        metrics.broker_connection_status.with_label_values(&label).set(connected);
+        metrics.broker_lag.with_label_values(&label).set(gauge(upstream.lag));
+        metrics.broker_in_flight.with_label_values(&label).set(gauge(upstream.in_flight));
+    }
+    let names: HashSet<&str> = brokers.iter().map(|broker| broker.name.as_str()).collect();
+    for gauges in [&metrics.broker_connection_status, &metrics.broker_lag, &metrics.broker_in_flight] {
+        forget_others(gauges, &names);
+    }
+}
+
+/// Removes the gauges of brokers that were removed or renamed: a lag that nobody has would alarm for ever.
+fn forget_others(gauges: &IntGaugeVec, names: &HashSet<&str>) {
+    for family in gauges.collect() {
+        for metric in family.get_metric() {
+            for label in metric.get_label() {
+                if !names.contains(label.value()) {
+                    // An error means that another scrape was faster.
+                    let _ = gauges.remove_label_values(&[label.value()]);
+                }
+            }
+        }
+    }
+}
+
+fn gauge(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

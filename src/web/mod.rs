@@ -1,0 +1,117 @@
+//! The web door: the one table of routes, and what the handlers may ask. A handler holds no state; it sends a
+//! message to an actor and shapes the reply.
+
+mod access;
+mod body;
+mod brokers;
+mod dashboard;
+mod dto;
+mod error;
+pub mod health;
+mod metrics;
+mod process;
+mod status;
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::{Addr, MailboxError, Recipient};
+use actix_web::middleware::from_fn;
+use actix_web::web::{self, Data, PathConfig, PayloadConfig, ServiceConfig};
+use actix_web::{HttpResponse, Resource, Route, guard};
+use actors::Metrics;
+use actors::config_store::ConfigStore;
+use actors::messages::{GetRouterSnapshot, GetSessionsSnapshot, RouterSnapshot, SessionsSnapshot};
+
+use self::error::ApiError;
+pub use self::health::Readiness;
+
+/// How long a handler waits for an actor's answer.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Whom the handlers ask.
+pub struct WebState {
+    /// Owns the upstream brokers' definitions.
+    pub config_store: Addr<ConfigStore>,
+    /// Knows what happens to messages.
+    pub router: Recipient<GetRouterSnapshot>,
+    /// Knows the sessions.
+    pub sessions: Recipient<GetSessionsSnapshot>,
+    /// Counters and gauges.
+    pub metrics: Arc<Metrics>,
+    /// What `/ready` answers.
+    pub readiness: Arc<Readiness>,
+    /// When the proxy started.
+    pub started: Instant,
+    /// Where the dashboard's files are.
+    pub static_dir: PathBuf,
+}
+
+impl WebState {
+    /// The state as the HTTP workers share it. Warns once where the dashboard's files are missing.
+    pub fn share(self) -> Data<WebState> {
+        dashboard::check(&self.static_dir);
+        Data::new(self)
+    }
+
+    async fn router_snapshot(&self) -> Result<RouterSnapshot, ApiError> {
+        ask(self.router.send(GetRouterSnapshot)).await
+    }
+
+    async fn sessions_snapshot(&self) -> Result<SessionsSnapshot, ApiError> {
+        ask(self.sessions.send(GetSessionsSnapshot)).await
+    }
+}
+
+/// Adds every route: `App::new().configure(|routes| web::configure(routes, &state))`.
+pub fn configure(routes: &mut ServiceConfig, state: &Data<WebState>) {
+    let all = web::scope("")
+        .wrap(from_fn(access::guard))
+        .app_data(state.clone())
+        .app_data(PayloadConfig::new(body::BODY_BYTES_MAX))
+        .app_data(PathConfig::default().error_handler(|error, _| ApiError::field("id", error).into()))
+        .service(
+            resource("/api/brokers", "GET, HEAD, POST")
+                .route(get().to(brokers::list))
+                .route(web::post().to(brokers::add)),
+        )
+        .service(
+            resource("/api/brokers/{id}", "GET, HEAD, PUT, DELETE")
+                .route(get().to(brokers::get))
+                .route(web::put().to(brokers::update))
+                .route(web::delete().to(brokers::remove)),
+        )
+        .service(resource("/api/brokers/{id}/toggle", "POST").route(web::post().to(brokers::toggle)))
+        .service(resource("/api/status", "GET, HEAD").route(get().to(status::status)))
+        .service(resource("/health", "GET, HEAD").route(get().to(health::health)))
+        .service(resource("/ready", "GET, HEAD").route(get().to(health::ready)))
+        .service(resource("/metrics", "GET, HEAD").route(get().to(metrics::metrics)))
+        .service(dashboard::files(&state.static_dir))
+        .default_service(web::to(async || Err::<HttpResponse, _>(ApiError::no_such_path())));
+    routes.service(all);
+}
+
+/// A resource that answers every method but its own with the list of those.
+fn resource(path: &str, allow: &'static str) -> Resource {
+    let not_allowed = move || async move { Err::<HttpResponse, _>(ApiError::method_not_allowed(allow)) };
+    web::resource(path).default_service(web::to(not_allowed))
+}
+
+/// GET, and HEAD with it.
+fn get() -> Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
+}
+
+/// Waits for an actor's answer, though not for ever.
+async fn ask<T>(request: impl Future<Output = Result<T, MailboxError>>) -> Result<T, ApiError> {
+    match tokio::time::timeout(ANSWER_DEADLINE, request).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(_)) => Err(ApiError::unavailable("the proxy is starting or stopping")),
+        Err(_) => Err(ApiError::unavailable(format!("no answer within {} s", ANSWER_DEADLINE.as_secs()))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

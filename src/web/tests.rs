@@ -1,0 +1,487 @@
+//! Every handler against a real ConfigStore and a Router and sessions that answer what they are told to.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use actix::{Actor, Context, Handler, ResponseFuture};
+use actix_web::App;
+use actix_web::body::MessageBody;
+use actix_web::dev::ServiceResponse;
+use actix_web::http::{Method, StatusCode, header};
+use actix_web::test::{self, TestRequest, call_service, init_service};
+use actors::messages::{ListBrokers, UpstreamSnapshot, UpstreamState};
+use actors::{BrokerChanges, BrokerId};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::*;
+
+const PASSWORD: &str = "never-to-be-seen";
+
+/// A directory that is gone with the test.
+struct TestDir(PathBuf);
+
+impl TestDir {
+    fn new() -> TestDir {
+        let path = std::env::temp_dir().join(format!("web-{}", Uuid::new_v4()));
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("index.html"), "<title>dashboard</title>").unwrap();
+        fs::write(path.join("app.js"), "export {};").unwrap();
+        TestDir(path)
+    }
+}
+
+impl Drop for TestDir {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Answers with a snapshot, or never.
+struct FakeRouter(Option<RouterSnapshot>);
+
+impl Actor for FakeRouter {
+    type Context = Context<Self>;
+}
+
+impl Handler<GetRouterSnapshot> for FakeRouter {
+    type Result = ResponseFuture<RouterSnapshot>;
+
+    fn handle(&mut self, _: GetRouterSnapshot, _: &mut Self::Context) -> Self::Result {
+        match self.0.clone() {
+            Some(snapshot) => Box::pin(async { snapshot }),
+            None => Box::pin(std::future::pending()),
+        }
+    }
+}
+
+struct FakeSessions;
+
+impl Actor for FakeSessions {
+    type Context = Context<Self>;
+}
+
+impl Handler<GetSessionsSnapshot> for FakeSessions {
+    type Result = SessionsSnapshot;
+
+    fn handle(&mut self, _: GetSessionsSnapshot, _: &mut Self::Context) -> SessionsSnapshot {
+        SessionsSnapshot { sessions: 7, connected: 5 }
+    }
+}
+
+fn on_command_line() -> BrokerChanges {
+    let text = |text: &str| Some(text.to_owned());
+    BrokerChanges { name: text("fixed"), address: text("10.0.0.1"), ..Default::default() }
+}
+
+fn snapshot_of(id: BrokerId) -> RouterSnapshot {
+    let upstream = UpstreamSnapshot {
+        id,
+        state: UpstreamState::Connected,
+        state_age: Duration::from_secs(61),
+        last_error: None,
+        forwarded: 900,
+        dropped: BTreeMap::from([("overflow", 3)]),
+        lag: 12,
+        in_flight: 4,
+        reconnects: 2,
+    };
+    RouterSnapshot {
+        upstreams: vec![upstream],
+        received: 1_000,
+        delivered: 50,
+        retained: 6,
+        subscriptions: 8,
+        log_head_bytes: 4_096,
+        next_offset: 1_000,
+    }
+}
+
+/// The state over a store with the one broker `fixed` of the command line, which is connected.
+fn state_in(dir: &Path) -> WebState {
+    let store = ConfigStore::open(&dir.join("data"), None, vec![on_command_line()]).unwrap();
+    let router = FakeRouter(Some(snapshot_of(store.brokers()[0].id))).start();
+    WebState {
+        config_store: store.start(),
+        router: router.recipient(),
+        sessions: FakeSessions.start().recipient(),
+        metrics: Arc::new(Metrics::new().unwrap()),
+        readiness: Arc::default(),
+        started: Instant::now(),
+        static_dir: dir.to_owned(),
+    }
+}
+
+macro_rules! app {
+    ($state:expr) => {
+        init_service(App::new().configure(|routes| configure(routes, &$state))).await
+    };
+}
+
+/// Sends one request; see [`checked`].
+macro_rules! send {
+    (&$app:ident, $request:expr) => {
+        checked(call_service(&$app, $request.to_request()))
+    };
+}
+
+/// Status, headers and JSON of an answer (`null` where it has none), after the checks that hold for every answer.
+async fn checked<B: MessageBody>(
+    response: impl Future<Output = ServiceResponse<B>>,
+) -> (StatusCode, header::HeaderMap, Value) {
+    let response = response.await;
+    let (status, headers) = (response.status(), response.headers().clone());
+    let body = test::read_body(response).await;
+    let text = String::from_utf8_lossy(&body);
+    assert!(!text.contains(PASSWORD), "a password came out: {text}");
+    let is_error = status.is_client_error() || status.is_server_error();
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    assert!(!is_error || body["error"].is_string() || body["ready"] == false, "{status}: {text}");
+    assert_eq!(headers.get("x-content-type-options").unwrap(), "nosniff");
+    assert!(
+        headers.get("content-security-policy").unwrap().to_str().unwrap().starts_with("default-src 'self'")
+    );
+    assert!(!headers.contains_key("access-control-allow-origin"));
+    (status, headers, body)
+}
+
+fn post(path: &str, body: Value) -> TestRequest {
+    TestRequest::post().uri(path).set_json(body)
+}
+
+fn put(path: &str, body: Value) -> TestRequest {
+    TestRequest::put().uri(path).set_json(body)
+}
+
+fn path_of(broker: &Value) -> String {
+    format!("/api/brokers/{}", broker["id"].as_str().unwrap())
+}
+
+#[actix::test]
+async fn a_broker_is_added_shown_changed_toggled_and_removed() {
+    let dir = TestDir::new();
+    let state = state_in(&dir.0).share();
+    let app = app!(state);
+    let new = json!({"name": "a", "address": "localhost", "username": "u", "password": PASSWORD});
+    let (status, headers, added) = send!(&app, post("/api/brokers", new)).await;
+    assert_eq!(status, StatusCode::CREATED);
+    let path = path_of(&added);
+    assert_eq!(headers.get(header::LOCATION).unwrap(), path.as_str());
+    assert_eq!(headers.get(header::CACHE_CONTROL).unwrap(), "no-store");
+    let expected = json!({
+        "id": added["id"], "name": "a", "address": "localhost", "port": 1883, "client_id_prefix": "mqtt-proxy",
+        "username": "u", "has_password": true, "enabled": true, "use_tls": false, "insecure_skip_verify": false,
+        "ca_cert_path": null, "version": "3.1.1", "keep_alive_secs": 30, "clean_session": false, "topics": [],
+        "max_qos": null, "bidirectional": false, "subscription_topics": [], "subscription_qos": null,
+        "read_only": false, "client_id": format!("mqtt-proxy-{}", added["id"].as_str().unwrap()),
+        "state": "connecting", "connected": false, "state_age_secs": 0, "last_error": null, "forwarded": 0,
+        "dropped": {}, "lag": 0, "in_flight": 0, "reconnects": 0,
+    });
+    assert_eq!(added, expected);
+
+    let (status, _, shown) = send!(&app, TestRequest::get().uri(&path)).await;
+    assert_eq!((status, &shown), (StatusCode::OK, &added));
+    let (_, _, list) = send!(&app, TestRequest::get().uri("/api/brokers")).await;
+    let names: Vec<_> = list["brokers"].as_array().unwrap().iter().map(|broker| &broker["name"]).collect();
+    assert_eq!(names, ["fixed", "a"]);
+
+    let (status, _, changed) = send!(&app, put(&path, json!({"port": 1884, "max_qos": 1}))).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(
+        (&changed["port"], &changed["max_qos"], &changed["name"]),
+        (&1884.into(), &1.into(), &"a".into())
+    );
+    assert_eq!(changed["has_password"], true, "a password that is not given stays");
+
+    let toggle = format!("{path}/toggle");
+    let (status, _, off) = send!(&app, TestRequest::post().uri(&toggle)).await;
+    assert_eq!((status, &off["enabled"], &off["state"]), (StatusCode::OK, &false.into(), &"disabled".into()));
+    for wanted in [true, true, false] {
+        let (status, _, now) = send!(&app, post(&toggle, json!({"enabled": wanted}))).await;
+        assert_eq!((status, &now["enabled"]), (StatusCode::OK, &wanted.into()));
+    }
+
+    let (status, _, nothing) = send!(&app, TestRequest::delete().uri(&path)).await;
+    assert_eq!((status, nothing), (StatusCode::NO_CONTENT, Value::Null));
+    for method in [Method::GET, Method::DELETE] {
+        let request = TestRequest::default().method(method).uri(&path);
+        assert_eq!(send!(&app, request).await.0, StatusCode::NOT_FOUND);
+    }
+}
+
+#[actix::test]
+async fn what_was_read_can_be_changed_and_sent_back() {
+    let dir = TestDir::new();
+    let state = state_in(&dir.0).share();
+    let app = app!(state);
+    let new = json!({
+        "name": "a", "address": "h", "port": 8883, "clientIdPrefix": "p", "username": "u", "password": PASSWORD,
+        "useTls": true, "insecureSkipVerify": true, "caCertPath": "/ca.pem", "protocolVersion": 5,
+        "keepAliveSecs": 9, "cleanSession": true, "topics": ["x/#"], "maxQos": 2, "bidirectional": true,
+        "subscriptionTopics": ["y/+"], "subscriptionQos": 0, "enabled": false,
+    });
+    let (status, _, added) = send!(&app, post("/api/brokers", new)).await;
+    assert_eq!(status, StatusCode::CREATED, "{added}");
+    let set =
+        json!([added["version"], added["use_tls"], added["ca_cert_path"], added["subscription_topics"]]);
+    assert_eq!(set, json!(["5", true, "/ca.pem", ["y/+"]]));
+    let path = path_of(&added);
+    let (status, _, back) = send!(&app, put(&path, added.clone())).await;
+    assert_eq!((status, &back), (StatusCode::OK, &added));
+
+    let cleared = json!({"username": null, "password": "", "ca_cert_path": null, "max_qos": null});
+    let (status, _, back) = send!(&app, put(&path, cleared)).await;
+    assert_eq!(status, StatusCode::OK);
+    let left = json!([back["username"], back["has_password"], back["ca_cert_path"], back["max_qos"]]);
+    assert_eq!(left, json!([null, false, null, null]));
+    let (_, _, plain) = send!(&app, post("/api/brokers", json!({"name": "b", "address": "h"}))).await;
+    assert_eq!(send!(&app, put(&path_of(&plain), plain.clone())).await.2, plain);
+}
+
+#[actix::test]
+async fn a_bad_body_is_refused_with_the_field() {
+    let dir = TestDir::new();
+    let state = state_in(&dir.0).share();
+    let app = app!(state);
+    let with = |field: &str, value: Value| {
+        let mut body = json!({"name": "a", "address": "h"});
+        body[field] = value;
+        body
+    };
+    let mut cases = vec![(json!({"address": "h"}), "name"), (json!({"name": "a"}), "address")];
+    for (field, value) in [
+        ("port", json!(0)),
+        ("port", json!(65536)),
+        ("port", json!(-1)),
+        ("port", json!(1.5)),
+        ("port", json!(1e30)),
+        ("port", json!("1883")),
+        ("port", json!(null)),
+        ("name", json!("")),
+        ("name", json!(5)),
+        ("address", json!("mqtt://h")),
+        ("enabled", json!("yes")),
+        ("version", json!("4.2")),
+        ("version", json!([])),
+        ("topics", json!("a/#")),
+        ("topics", json!(["a/#/b"])),
+        ("topics", json!([1])),
+        ("max_qos", json!(3)),
+        ("keep_alive_secs", json!(65536)),
+        ("password", json!({"secret": PASSWORD})),
+        ("password", json!(PASSWORD)),
+        ("colour", json!("red")),
+        ("ca_cert_path", json!("/x")),
+    ] {
+        let named = if value == json!(PASSWORD) { "username" } else { field };
+        cases.push((with(field, value), named));
+    }
+    cases.push((json!({"name": "a", "address": "h", "useTls": true, "use_tls": true}), "use_tls"));
+    for (body, field) in cases {
+        let (status, _, answer) = send!(&app, post("/api/brokers", body.clone())).await;
+        assert_eq!(
+            (status, &answer["field"]),
+            (StatusCode::BAD_REQUEST, &field.into()),
+            "{body} -> {answer}"
+        );
+        assert!(answer["error"].as_str().unwrap().starts_with(field), "{answer}");
+    }
+    for text in ["", "{", "[]", "null", "{\"name\": \"a\",}", "nonsense"] {
+        let request = TestRequest::post().uri("/api/brokers").insert_header(header::ContentType::json());
+        let (status, _, answer) = send!(&app, request.set_payload(text)).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{text}");
+        assert!(answer["error"].as_str().unwrap().contains("line 1"), "{answer}");
+    }
+    assert_eq!(state.config_store.send(ListBrokers).await.unwrap().len(), 1, "nothing was added");
+}
+
+#[actix::test]
+async fn conflicts_and_read_only_brokers_are_refused() {
+    let dir = TestDir::new();
+    let state = state_in(&dir.0).share();
+    let app = app!(state);
+    let (status, _, answer) =
+        send!(&app, post("/api/brokers", json!({"name": "fixed", "address": "h"}))).await;
+    assert_eq!((status, &answer["field"]), (StatusCode::CONFLICT, &"name".into()));
+    let (_, _, list) = send!(&app, TestRequest::get().uri("/api/brokers")).await;
+    assert_eq!(list["brokers"][0]["read_only"], true);
+    let path = path_of(&list["brokers"][0]);
+    let requests = [
+        put(&path, json!({"port": 1})),
+        TestRequest::delete().uri(&path),
+        TestRequest::post().uri(&format!("{path}/toggle")),
+    ];
+    for request in requests {
+        assert_eq!(send!(&app, request).await.0, StatusCode::FORBIDDEN);
+    }
+}
+
+#[actix::test]
+async fn paths_methods_sizes_and_types_are_checked() {
+    let dir = TestDir::new();
+    let state = state_in(&dir.0).share();
+    let app = app!(state);
+    let absent = format!("/api/brokers/{}", Uuid::new_v4());
+    let cases = [
+        (TestRequest::get().uri("/api/nothing"), 404),
+        (TestRequest::get().uri("/nothing.js"), 404),
+        (TestRequest::get().uri("/..%2f..%2fetc/passwd"), 400),
+        (TestRequest::get().uri("/.hidden"), 400),
+        (TestRequest::post().uri("/nothing"), 404),
+        (TestRequest::get().uri("/api/brokers/not-an-id"), 400),
+        (TestRequest::get().uri("/api/brokers/%ff"), 400),
+        (TestRequest::get().uri(&absent), 404),
+        (put(&absent, json!({})), 404),
+        (TestRequest::post().uri(&format!("{absent}/toggle")), 404),
+        (TestRequest::post().uri("/api/brokers").set_payload("{}"), 415),
+        (TestRequest::post().uri("/api/brokers"), 415),
+        (TestRequest::post().uri("/api/brokers").set_form([("name", "a")]), 415),
+        (post("/api/brokers", json!({"name": "x".repeat(body::BODY_BYTES_MAX)})), 413),
+    ];
+    for (number, (request, expected)) in cases.into_iter().enumerate() {
+        let (status, _, answer) = send!(&app, request).await;
+        assert_eq!(status.as_u16(), expected, "case {number}: {answer}");
+    }
+    for (method, path, allow) in [
+        (Method::PATCH, "/api/brokers", "GET, HEAD, POST"),
+        (Method::POST, absent.as_str(), "GET, HEAD, PUT, DELETE"),
+        (Method::GET, &format!("{absent}/toggle"), "POST"),
+        (Method::DELETE, "/api/status", "GET, HEAD"),
+        (Method::OPTIONS, "/metrics", "GET, HEAD"),
+    ] {
+        let (status, headers, _) = send!(&app, TestRequest::default().method(method).uri(path)).await;
+        assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
+        assert_eq!(headers.get(header::ALLOW).unwrap(), allow);
+    }
+    let head = TestRequest::default().method(Method::HEAD).uri("/api/brokers");
+    assert_eq!(send!(&app, head).await.0, StatusCode::OK);
+    let charset = TestRequest::post().uri("/api/brokers").set_payload(r#"{"name": "a", "address": "h"}"#);
+    let charset = charset.insert_header((header::CONTENT_TYPE, "application/json; charset=utf-8"));
+    assert_eq!(send!(&app, charset).await.0, StatusCode::CREATED);
+}
+
+#[actix::test]
+async fn a_page_of_another_site_changes_nothing() {
+    let dir = TestDir::new();
+    let state = state_in(&dir.0).share();
+    let app = app!(state);
+    let add = |origin: &'static str| {
+        post("/api/brokers", json!({"name": "a", "address": "h"}))
+            .insert_header((header::HOST, "proxy.local:3000"))
+            .insert_header((header::ORIGIN, origin))
+    };
+    for origin in ["http://evil.example", "null", "http://proxy.local", "http://proxy.local:3001", "file://"]
+    {
+        assert_eq!(send!(&app, add(origin)).await.0, StatusCode::FORBIDDEN, "{origin}");
+    }
+    assert_eq!(send!(&app, add("http://Proxy.local:3000")).await.0, StatusCode::CREATED);
+    let read = TestRequest::get().uri("/api/brokers").insert_header((header::ORIGIN, "http://evil.example"));
+    assert_eq!(send!(&app, read).await.0, StatusCode::OK);
+}
+
+#[actix::test]
+async fn the_status_says_what_the_actors_say() {
+    let dir = TestDir::new();
+    let state = state_in(&dir.0).share();
+    let app = app!(state);
+    state.readiness.set_store_open(true);
+    state.readiness.set_listeners_bound(true);
+    let (status, _, answer) = send!(&app, TestRequest::get().uri("/api/status")).await;
+    assert_eq!(status, StatusCode::OK);
+    let expected = json!({
+        "status": "ok", "version": env!("CARGO_PKG_VERSION"), "uptime_secs": 0, "received": 1000, "delivered": 50,
+        "forwarded": 900, "dropped": 3, "sessions": 7, "connected_clients": 5, "subscriptions": 8, "retained": 6,
+        "log": {"head_bytes": 4096, "next_offset": 1000},
+        "brokers": [{
+            "id": answer["brokers"][0]["id"], "name": "fixed", "address": "10.0.0.1", "port": 1883,
+            "enabled": true, "state": "connected", "connected": true, "state_age_secs": 61, "last_error": null,
+            "forwarded": 900, "dropped": {"overflow": 3}, "lag": 12, "in_flight": 4, "reconnects": 2,
+        }],
+    });
+    assert_eq!(answer, expected);
+}
+
+#[actix::test]
+async fn ready_names_what_is_not_ready() {
+    let dir = TestDir::new();
+    let state = state_in(&dir.0).share();
+    let app = app!(state);
+    let ready = || TestRequest::get().uri("/ready");
+    let (status, _, answer) = send!(&app, ready()).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer, json!({"ready": false, "not_ready": ["store", "listeners"]}));
+    state.readiness.set_store_open(true);
+    assert_eq!(send!(&app, ready()).await.2, json!({"ready": false, "not_ready": ["listeners"]}));
+    state.readiness.set_listeners_bound(true);
+    let (status, _, answer) = send!(&app, ready()).await;
+    assert_eq!((status, answer), (StatusCode::OK, json!({"ready": true, "not_ready": []})));
+    let (status, _, answer) = send!(&app, TestRequest::get().uri("/health")).await;
+    assert_eq!((status, answer), (StatusCode::OK, json!({"status": "ok"})));
+}
+
+#[actix::test]
+async fn metrics_have_fresh_gauges_and_none_of_removed_brokers() {
+    let dir = TestDir::new();
+    let state = state_in(&dir.0).share();
+    let app = app!(state);
+    state.metrics.messages_received.inc_by(3);
+    state.metrics.broker_lag.with_label_values(&["gone"]).set(99);
+    let response = call_service(&app, TestRequest::get().uri("/metrics").to_request()).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let content_type = response.headers().get(header::CONTENT_TYPE).unwrap();
+    assert_eq!(content_type, "text/plain; version=0.0.4; charset=utf-8");
+    let text = String::from_utf8(test::read_body(response).await.to_vec()).unwrap();
+    for line in [
+        "mqtt_messages_received_total 3",
+        "mqtt_sessions 7",
+        "mqtt_subscriptions 8",
+        "mqtt_retained_messages 6",
+        "mqtt_log_head_bytes 4096",
+        "mqtt_broker_connection_status{broker=\"fixed\"} 1",
+        "mqtt_broker_lag_messages{broker=\"fixed\"} 12",
+        "mqtt_broker_in_flight_messages{broker=\"fixed\"} 4",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in {text}");
+    }
+    for name in ["process_cpu_seconds_total ", "process_resident_memory_bytes ", "process_open_fds "] {
+        assert!(text.lines().any(|found| found.starts_with(name)), "{name} is not in {text}");
+    }
+    assert!(!text.contains("gone"), "{text}");
+}
+
+#[actix::test]
+async fn an_actor_that_does_not_answer_is_a_503_and_the_counters_still_come() {
+    let dir = TestDir::new();
+    let state = state_in(&dir.0);
+    let state = WebState { router: FakeRouter(None).start().recipient(), ..state }.share();
+    let app = app!(state);
+    let (brokers, status, metrics) = tokio::join!(
+        send!(&app, TestRequest::get().uri("/api/brokers")),
+        send!(&app, TestRequest::get().uri("/api/status")),
+        send!(&app, TestRequest::get().uri("/metrics")),
+    );
+    assert_eq!((brokers.0, status.0), (StatusCode::SERVICE_UNAVAILABLE, StatusCode::SERVICE_UNAVAILABLE));
+    assert_eq!(metrics.0, StatusCode::OK);
+}
+
+#[actix::test]
+async fn the_dashboard_is_served_or_said_to_be_missing() {
+    let dir = TestDir::new();
+    let state = state_in(&dir.0).share();
+    let app = app!(state);
+    for (path, content_type) in
+        [("/", "text/html"), ("/index.html", "text/html"), ("/app.js", "text/javascript")]
+    {
+        let (status, headers, _) = send!(&app, TestRequest::get().uri(path)).await;
+        assert_eq!(status, StatusCode::OK);
+        let found = headers.get(header::CONTENT_TYPE).unwrap().to_str().unwrap();
+        assert!(found.starts_with(content_type), "{path}: {found}");
+    }
+    let elsewhere = TestDir::new();
+    let state = WebState { static_dir: elsewhere.0.join("missing"), ..state_in(&elsewhere.0) }.share();
+    let app = app!(state);
+    assert_eq!(send!(&app, TestRequest::get().uri("/")).await.0, StatusCode::NOT_FOUND);
+    assert_eq!(send!(&app, TestRequest::get().uri("/health")).await.0, StatusCode::OK);
+}

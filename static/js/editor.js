@@ -1,0 +1,155 @@
+// The dialog that adds and edits a broker. What the API refuses is shown at its field.
+
+import { addBroker, updateBroker } from "./api.js";
+import { setText } from "./format.js";
+
+const dialog = document.getElementById("editor");
+const form = document.getElementById("form");
+const save = document.getElementById("save");
+const formError = document.getElementById("form-error");
+
+const NEW_BROKER = {
+  name: "", address: "", port: 1883, username: null, has_password: false, enabled: true, use_tls: false,
+  ca_cert_path: null, insecure_skip_verify: false, topics: [], max_qos: null, bidirectional: false,
+  subscription_topics: [], subscription_qos: 1, version: "3.1.1", keep_alive_secs: 30,
+  client_id_prefix: "mqtt-proxy", clean_session: false,
+};
+
+let edited = null;
+let onSaved = () => {};
+
+/** Opens the dialog for a broker, or for a new one where there is none. */
+export function openEditor(broker, saved) {
+  edited = broker;
+  onSaved = saved;
+  const shown = broker ?? NEW_BROKER;
+  setText(document.getElementById("editor-title"), broker ? `Edit ${broker.name}` : "Add a broker");
+  setText(save, broker ? "Save" : "Add broker");
+  form.reset();
+  clearErrors();
+  for (const field of ["name", "address", "port", "username", "ca_cert_path", "max_qos", "version",
+    "keep_alive_secs", "client_id_prefix"]) {
+    form.elements[field].value = shown[field] ?? "";
+  }
+  for (const field of ["enabled", "use_tls", "insecure_skip_verify", "bidirectional", "clean_session"]) {
+    form.elements[field].checked = shown[field];
+  }
+  form.elements.topics.value = shown.topics.join("\n");
+  form.elements.subscription_topics.value = shown.subscription_topics.join("\n");
+  form.elements.subscription_qos.value = shown.subscription_qos ?? 1;
+  form.elements.password.placeholder = shown.has_password ? "stored, unchanged" : "none";
+  document.getElementById("clear-password").hidden = !shown.has_password;
+  for (const details of form.querySelectorAll("details")) details.open = isUsed(details.dataset.section, shown);
+  showDependent();
+  dialog.showModal();
+  form.elements.name.focus();
+}
+
+function isUsed(section, broker) {
+  switch (section) {
+    case "tls": return broker.use_tls;
+    case "forwarding": return broker.topics.length > 0 || broker.max_qos !== null;
+    case "bidirectional": return broker.bidirectional;
+    default: return false;
+  }
+}
+
+/** Fields that have a meaning with another one only. */
+function showDependent() {
+  const { use_tls, bidirectional, clear_password } = form.elements;
+  const pairs = [["ca_cert_path", use_tls], ["insecure_skip_verify", use_tls],
+    ["subscription_topics", bidirectional], ["subscription_qos", bidirectional]];
+  for (const [field, master] of pairs) form.elements[field].disabled = !master.checked;
+  form.elements.password.disabled = clear_password.checked;
+}
+
+/** The form as a body of the API. */
+function body() {
+  const elements = form.elements;
+  const text = (field) => elements[field].value.trim();
+  const lines = (field) => elements[field].value.split("\n").map((line) => line.trim()).filter((line) => line !== "");
+  const changes = {
+    name: text("name"),
+    address: text("address"),
+    port: number(text("port")),
+    username: text("username") || null,
+    enabled: elements.enabled.checked,
+    use_tls: elements.use_tls.checked,
+    insecure_skip_verify: elements.use_tls.checked && elements.insecure_skip_verify.checked,
+    ca_cert_path: (elements.use_tls.checked && text("ca_cert_path")) || null,
+    topics: lines("topics"),
+    max_qos: elements.max_qos.value === "" ? null : Number(elements.max_qos.value),
+    bidirectional: elements.bidirectional.checked,
+    version: elements.version.value,
+    keep_alive_secs: number(text("keep_alive_secs")),
+    client_id_prefix: text("client_id_prefix"),
+    clean_session: elements.clean_session.checked,
+  };
+  if (changes.bidirectional) {
+    const wanted = lines("subscription_topics");
+    changes.subscription_topics = wanted.length > 0 ? wanted : ["#"];
+    changes.subscription_qos = Number(elements.subscription_qos.value);
+  }
+  if (elements.clear_password.checked) changes.password = null;
+  else if (elements.password.value !== "") changes.password = elements.password.value;
+  return changes;
+}
+
+/** A number where it is one; else the text, which the API refuses with the field's name. */
+const number = (text) => (/^\d+$/.test(text) ? Number(text) : text);
+
+function clearErrors() {
+  formError.hidden = true;
+  for (const error of form.querySelectorAll(".field-error")) error.remove();
+  for (const input of form.querySelectorAll("[aria-invalid]")) {
+    input.removeAttribute("aria-invalid");
+    input.removeAttribute("aria-describedby");
+  }
+}
+
+function showError(error) {
+  const label = error.field && form.querySelector(`label[data-field="${CSS.escape(error.field)}"]`);
+  if (!label) {
+    setText(formError, error.message);
+    formError.hidden = false;
+    return;
+  }
+  const text = document.createElement("span");
+  text.className = "field-error";
+  text.id = "field-error";
+  text.setAttribute("role", "alert");
+  const prefix = `${error.field}: `;
+  const message = error.message.startsWith(prefix) ? error.message.slice(prefix.length) : error.message;
+  text.textContent = message.charAt(0).toUpperCase() + message.slice(1);
+  label.append(text);
+  const section = label.closest("details");
+  if (section) section.open = true;
+  const input = label.querySelector("input, select, textarea");
+  input.setAttribute("aria-invalid", "true");
+  input.setAttribute("aria-describedby", text.id);
+  input.focus();
+}
+
+form.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  clearErrors();
+  save.disabled = true;
+  try {
+    const broker = edited ? await updateBroker(edited.id, body()) : await addBroker(body());
+    dialog.close();
+    onSaved(broker);
+  } catch (error) {
+    showError(error);
+  } finally {
+    save.disabled = false;
+  }
+});
+
+form.addEventListener("change", (event) => {
+  const { use_tls, port } = form.elements;
+  const usual = use_tls.checked ? ["1883", "8883"] : ["8883", "1883"];
+  if (event.target === use_tls && port.value === usual[0]) port.value = usual[1];
+  showDependent();
+});
+
+document.getElementById("cancel").addEventListener("click", () => dialog.close());

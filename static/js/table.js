@@ -1,0 +1,120 @@
+// The table of brokers. A row stays while its broker does, so that focus and hover survive an update.
+
+import { duration, full, rate, setText, short } from "./format.js";
+
+const STATES = {
+  connected: ["good", "Connected"],
+  connecting: ["warn", "Connecting"],
+  waiting_to_retry: ["bad", "Retrying"],
+  disabled: ["quiet", "Disabled"],
+};
+
+/** Shows brokers and reports what is clicked through `on.toggle`, `on.edit` and `on.remove`. */
+export class BrokerTable {
+  #body = document.getElementById("rows");
+  #template = document.getElementById("row");
+  #rows = new Map();
+  #on;
+
+  constructor(on) {
+    this.#on = on;
+  }
+
+  /** Brokers in their order, each with its `rate`. */
+  show(brokers) {
+    const ids = new Set(brokers.map((broker) => broker.id));
+    for (const [id, row] of this.#rows) {
+      if (!ids.has(id)) {
+        row.element.remove();
+        this.#rows.delete(id);
+      }
+    }
+    brokers.forEach((broker, index) => {
+      const row = this.#rows.get(broker.id) ?? this.#add(broker.id);
+      row.broker = broker;
+      fill(row.parts, row.element, broker);
+      if (this.#body.children[index] !== row.element) {
+        this.#body.insertBefore(row.element, this.#body.children[index] ?? null);
+      }
+    });
+  }
+
+  #add(id) {
+    const element = this.#template.content.firstElementChild.cloneNode(true);
+    const parts = {};
+    for (const part of element.querySelectorAll("[data-part]")) parts[part.dataset.part] = part;
+    const row = { element, parts, broker: null };
+    parts.toggle.addEventListener("click", () => this.#on.toggle(row.broker, parts.toggle));
+    parts.edit.addEventListener("click", () => this.#on.edit(row.broker));
+    parts.delete.addEventListener("click", () => this.#on.remove(row.broker));
+    this.#rows.set(id, row);
+    return row;
+  }
+}
+
+function fill(parts, element, broker) {
+  setText(parts.name, broker.name);
+  const host = broker.address.includes(":") ? `[${broker.address}]` : broker.address;
+  setText(parts.address, `${host}:${broker.port}`);
+  showBadges(parts.badges, broker);
+  setText(parts.error, broker.last_error ?? "");
+  parts.error.hidden = !broker.last_error;
+  element.classList.toggle("off", !broker.enabled);
+
+  const [tone, text] = STATES[broker.state] ?? ["quiet", broker.state];
+  parts.state.dataset.tone = tone;
+  setText(parts["state-text"], text);
+  const times = broker.reconnects === 1 ? "1 reconnect" : `${full(broker.reconnects)} reconnects`;
+  setText(parts.age, `for ${duration(broker.state_age_secs)}${broker.reconnects > 0 ? `, ${times}` : ""}`);
+
+  number(parts.rate, rate(broker.rate), broker.rate ? "" : "quiet");
+  number(parts.forwarded, short(broker.forwarded), "", full(broker.forwarded));
+  number(parts.lag, short(broker.lag), broker.lag === 0 ? "quiet" : "", full(broker.lag));
+  number(parts["in-flight"], short(broker.in_flight), broker.in_flight === 0 ? "quiet" : "");
+  const reasons = Object.entries(broker.dropped);
+  const dropped = reasons.reduce((sum, [, count]) => sum + count, 0);
+  const why = reasons.map(([reason, count]) => `${reason}: ${full(count)}`).join("\n");
+  number(parts.dropped, short(dropped), dropped === 0 ? "quiet" : "bad", why);
+  showActions(parts, broker);
+}
+
+function number(cell, text, tone, title = "") {
+  setText(cell, text);
+  if (cell.dataset.tone !== tone) cell.dataset.tone = tone;
+  if (cell.title !== title) cell.title = title;
+}
+
+function showActions(parts, broker) {
+  parts.locked.hidden = !broker.read_only;
+  const verbs = [["toggle", broker.enabled ? "Disable" : "Enable"], ["edit", "Edit"], ["delete", "Delete"]];
+  for (const [part, verb] of verbs) {
+    parts[part].hidden = broker.read_only;
+    const label = `${verb} ${broker.name}`;
+    if (parts[part].title !== label) {
+      parts[part].title = label;
+      parts[part].setAttribute("aria-label", part === "toggle" ? `Forward to ${broker.name}` : label);
+    }
+  }
+  parts.toggle.setAttribute("aria-checked", String(broker.enabled));
+}
+
+function showBadges(holder, broker) {
+  const badges = [["", `MQTT ${broker.version}`]];
+  if (broker.use_tls) badges.push(broker.insecure_skip_verify ? ["warning", "TLS, unverified"] : ["", "TLS"]);
+  if (broker.bidirectional) badges.push(["", "⇄ bidirectional"]);
+  if (broker.max_qos !== null) badges.push(["", `QoS ≤ ${broker.max_qos}`]);
+  if (broker.topics.length > 0) {
+    badges.push(["", broker.topics.length === 1 ? broker.topics[0] : `${broker.topics.length} filters`]);
+  }
+  const key = JSON.stringify(badges);
+  if (holder.dataset.key === key) return;
+  holder.dataset.key = key;
+  holder.replaceChildren(
+    ...badges.map(([kind, text]) => {
+      const badge = document.createElement("span");
+      badge.className = `badge ${kind}`;
+      badge.textContent = text;
+      return badge;
+    }),
+  );
+}

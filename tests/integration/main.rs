@@ -1,0 +1,17 @@
+//! Dialogues with the real proxy: it runs as its own process on ports of the system's choice, between real
+//! mosquitto brokers or a scripted one and clients that are not ours. `tests/run` installs what is needed;
+//! one area runs alone with `cargo test --test integration devices::`.
+
+#[path = "../support/mod.rs"]
+#[macro_use]
+mod support;
+
+mod devices;
+mod fan_out;
+mod harness;
+mod inbound;
+mod malformed;
+mod outages;
+mod reconnect_flows;
+mod rest;
+mod start_stop;

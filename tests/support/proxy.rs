@@ -1,0 +1,208 @@
+//! The real proxy as a child process with a directory of its own.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+
+use tempfile::TempDir;
+
+use super::process::Process;
+use super::rest::Rest;
+use super::{Version, wait_for};
+
+/// A running proxy. When the test fails, its log is shown.
+pub struct Proxy {
+    setup: Setup,
+    process: Process,
+    mqtt: SocketAddr,
+    web: SocketAddr,
+}
+
+/// How a proxy is to be started.
+pub struct Setup {
+    home: TempDir,
+    settings: String,
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+}
+
+/// `mqtt-proxy` with a clean environment, to be run in this directory.
+pub fn command(directory: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mqtt-proxy"));
+    command.current_dir(directory);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("MQTT_PROXY") {
+            command.env_remove(name);
+        }
+    }
+    command.env_remove("LOG_LEVEL").env("RUST_LOG", "info");
+    command
+}
+
+impl Setup {
+    /// Everything at its default, ports chosen by the system.
+    pub fn new() -> Setup {
+        Setup {
+            home: tempfile::tempdir().expect("a temporary directory can be made"),
+            settings: String::new(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+        }
+    }
+
+    /// Lines for the settings file.
+    pub fn settings(mut self, text: &str) -> Setup {
+        self.settings.push_str(text);
+        self.settings.push('\n');
+        self
+    }
+
+    /// An upstream broker on the command line.
+    pub fn upstream(self, url: &str) -> Setup {
+        self.argument("--upstream").argument(url)
+    }
+
+    /// One more argument.
+    pub fn argument(mut self, argument: &str) -> Setup {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// An environment variable.
+    pub fn environment(mut self, name: &str, value: &str) -> Setup {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The directory that holds settings and data.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// The directory that the proxy stores in.
+    pub fn data(&self) -> PathBuf {
+        self.home.path().join("data")
+    }
+
+    /// The command that starts it.
+    pub fn command(&self) -> Command {
+        std::fs::create_dir_all(self.data()).expect("the data directory can be made");
+        let mut command = command(self.home());
+        command.args(["serve", "--listen", "127.0.0.1:0", "--web", "127.0.0.1:0", "--data"]).arg(self.data());
+        if !self.settings.is_empty() {
+            let file = self.home().join("settings.toml");
+            std::fs::write(&file, &self.settings).expect("the settings can be written");
+            command.arg("--config").arg(file);
+        }
+        command.args(&self.arguments);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// Starts it and waits until it is ready.
+    pub fn start(self) -> Proxy {
+        let (process, mqtt, web) = self.spawn();
+        Proxy { setup: self, process, mqtt, web }
+    }
+
+    fn spawn(&self) -> (Process, SocketAddr, SocketAddr) {
+        let mut process = Process::spawn("the proxy", &mut self.command());
+        let (mqtt, web) = wait_for("the proxy says that it is ready", || {
+            let running = process.is_running();
+            let log = process.output();
+            assert!(running, "the proxy ended at its start:\n{log}");
+            let ready = log.lines().any(|line| line.trim_end().ends_with("ready"));
+            ready.then(|| {
+                let mqtt = address_after(&log, "mqtt listening on ");
+                let web = address_after(&log, "web listening on ");
+                (mqtt, web)
+            })
+        });
+        (process, mqtt, web)
+    }
+}
+
+fn address_after(log: &str, sign: &str) -> SocketAddr {
+    let rest = log.split(sign).nth(1).unwrap_or_else(|| panic!("{sign:?} is not in the log:\n{log}"));
+    let address = rest.split_whitespace().next().unwrap_or_default();
+    address.parse().unwrap_or_else(|error| panic!("{address:?}: {error}"))
+}
+
+impl Proxy {
+    /// Starts one with everything at its default.
+    pub fn start() -> Proxy {
+        Setup::new().start()
+    }
+
+    /// Starts one and adds these brokers on 127.0.0.1, which are connected then.
+    pub fn with_brokers(brokers: &[(&str, u16, Version)]) -> Proxy {
+        let proxy = Proxy::start();
+        for (name, port, version) in brokers {
+            let id = proxy.rest().add_local(name, *port, *version);
+            proxy.rest().wait_connected(&id);
+        }
+        proxy
+    }
+
+    /// Where devices connect.
+    pub fn mqtt(&self) -> SocketAddr {
+        self.mqtt
+    }
+
+    /// The REST API.
+    pub fn rest(&self) -> Rest {
+        Rest::at(self.web)
+    }
+
+    /// The directory that it stores in.
+    pub fn data(&self) -> PathBuf {
+        self.setup.data()
+    }
+
+    /// What it wrote so far.
+    pub fn log(&self) -> String {
+        self.process.output()
+    }
+
+    /// Whether the process still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.process.is_running()
+    }
+
+    /// SIGTERM; the exit status is for [`Proxy::wait`].
+    pub fn terminate(&self) {
+        self.process.signal("TERM");
+    }
+
+    /// SIGINT, as Ctrl-C sends it.
+    pub fn interrupt(&self) {
+        self.process.signal("INT");
+    }
+
+    /// Waits until the process has ended.
+    pub fn wait(&mut self) -> ExitStatus {
+        self.process.wait()
+    }
+
+    /// SIGKILL and a new start on the same data directory; the ports are new.
+    pub fn kill_and_restart(&mut self) {
+        self.process.kill();
+        (self.process, self.mqtt, self.web) = self.setup.spawn();
+    }
+
+    /// SIGTERM and a new start on the same data directory; the ports are new.
+    pub fn stop_and_restart(&mut self) {
+        self.terminate();
+        let status = self.wait();
+        assert!(status.success(), "the proxy ended with {status}");
+        (self.process, self.mqtt, self.web) = self.setup.spawn();
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("---- log of the proxy ----\n{}", self.process.output());
+        }
+    }
+}

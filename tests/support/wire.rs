@@ -1,0 +1,150 @@
+//! A dialogue in bytes over TCP.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use super::DEADLINE;
+use super::packets::Packet;
+
+/// One connection, from either side.
+pub struct Wire {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+    start: usize,
+}
+
+/// What came.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// A packet.
+    Packet(Packet),
+    /// The other side closed the connection.
+    Closed,
+    /// Nothing in the given time.
+    Silence,
+}
+
+impl Wire {
+    /// Connects.
+    pub fn open(address: SocketAddr) -> Wire {
+        Wire::over(TcpStream::connect(address).unwrap_or_else(|error| panic!("{address}: {error}")))
+    }
+
+    /// Goes on with a stream that is connected.
+    pub fn over(stream: TcpStream) -> Wire {
+        stream.set_nodelay(true).expect("TCP_NODELAY can be set");
+        stream.set_write_timeout(Some(DEADLINE)).expect("a timeout can be set");
+        Wire { stream, buffer: Vec::new(), start: 0 }
+    }
+
+    /// Sends bytes as they are.
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).expect("the other side takes bytes");
+    }
+
+    /// Sends bytes to somebody who may have closed the connection.
+    pub fn try_send(&mut self, bytes: &[u8]) {
+        let _ = self.stream.write_all(bytes);
+    }
+
+    /// The next packet, the end, or silence for this long.
+    pub fn look(&mut self, patience: Duration) -> Seen {
+        let end = Instant::now() + patience;
+        loop {
+            if let Some(packet) = self.take_packet() {
+                return Seen::Packet(packet);
+            }
+            let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+            self.stream.set_read_timeout(Some(left)).expect("a timeout can be set");
+            let mut chunk = [0; 16 * 1024];
+            match self.stream.read(&mut chunk) {
+                Ok(0) => return Seen::Closed,
+                Ok(count) => self.buffer.extend_from_slice(&chunk[..count]),
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut if Instant::now() >= end => {
+                        return Seen::Silence;
+                    }
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted => {}
+                    ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => return Seen::Closed,
+                    _ => panic!("read: {error}"),
+                },
+            }
+        }
+    }
+
+    /// The next packet, which must come.
+    pub fn packet(&mut self) -> Packet {
+        match self.look(DEADLINE) {
+            Seen::Packet(packet) => packet,
+            other => panic!("a packet was expected, not {other:?}"),
+        }
+    }
+
+    /// Exactly these bytes as the next packet or packets.
+    pub fn expect(&mut self, bytes: &[u8]) {
+        let mut wanted = Wire::parse_all(bytes).into_iter();
+        for want in &mut wanted {
+            let got = self.packet();
+            assert_eq!(got, want, "another packet than expected came");
+        }
+    }
+
+    /// The end of the connection, with nothing before it.
+    pub fn expect_close(&mut self) {
+        assert_eq!(self.look(DEADLINE), Seen::Closed, "the connection was to be closed");
+    }
+
+    /// Everything until the other side closes the connection, which it must do.
+    pub fn until_close(&mut self) -> Vec<Packet> {
+        let mut packets = Vec::new();
+        loop {
+            match self.look(DEADLINE) {
+                Seen::Packet(packet) => packets.push(packet),
+                Seen::Closed => return packets,
+                Seen::Silence => panic!("the connection was to be closed; so far came {packets:?}"),
+            }
+        }
+    }
+
+    /// Ends the connection without a word.
+    pub fn cut(self) {
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+
+    fn parse_all(bytes: &[u8]) -> Vec<Packet> {
+        let (mut rest, mut packets) = (bytes, Vec::new());
+        while let Some((packet, length)) = parse(rest) {
+            packets.push(packet);
+            rest = &rest[length..];
+        }
+        assert!(rest.is_empty(), "the expected bytes end within a packet");
+        packets
+    }
+
+    fn take_packet(&mut self) -> Option<Packet> {
+        let Some((packet, length)) = parse(&self.buffer[self.start..]) else {
+            self.buffer.drain(..self.start);
+            self.start = 0;
+            return None;
+        };
+        self.start += length;
+        Some(packet)
+    }
+}
+
+/// The first packet and its whole length, if all of it is there.
+fn parse(bytes: &[u8]) -> Option<(Packet, usize)> {
+    let (&first, rest) = bytes.split_first()?;
+    let mut length = 0;
+    for (index, &byte) in rest.iter().take(4).enumerate() {
+        length |= usize::from(byte & 0x7F) << (7 * index);
+        if byte & 0x80 == 0 {
+            let header = index + 2;
+            let body = bytes.get(header..header + length)?.to_vec();
+            return Some((Packet { first, body }, header + length));
+        }
+    }
+    assert!(rest.len() < 4, "a Remaining Length has at most four bytes");
+    None
+}
