@@ -51,7 +51,7 @@ pub fn decode(
 /// Takes all complete packets from the front of the buffer and appends them to `packets`; an incomplete one
 /// stays in the buffer. The bytes are shared by all packets, none is copied.
 ///
-/// On an error the packets before the bad one are still appended.
+/// On an error the packets before the bad one are still appended; those behind it are lost with the connection.
 pub fn decode_all(
     buffer: &mut BytesMut,
     version: ProtocolVersion,
