@@ -14,12 +14,15 @@ pub fn init(environment: &Environment) -> Result<(), SettingsError> {
     Ok(())
 }
 
-/// What to log, in the words of `RUST_LOG`.
+/// What to log, in the words of `RUST_LOG`. At `info` the web server's talk about its own threads is left out.
 pub fn filters(environment: &Environment) -> Result<String, SettingsError> {
     if let Some(filters) = environment.rust_log() {
         return Ok(filters.to_owned());
     }
     let level = environment.log_level().unwrap_or("info").to_ascii_lowercase();
+    if level == "info" {
+        return Ok("info,actix_server=warn".to_owned());
+    }
     if LEVELS.contains(&level.as_str()) {
         return Ok(level);
     }
@@ -34,9 +37,13 @@ mod tests {
     #[test]
     fn rust_log_wins_over_log_level_and_info_is_the_default() {
         for (environment, expected) in [
-            (Environment::default(), "info"),
-            (Environment::from([("LOG_LEVEL", "")]), "info"),
+            (Environment::default(), "info,actix_server=warn"),
+            (Environment::from([("LOG_LEVEL", "")]), "info,actix_server=warn"),
+            (Environment::from([("LOG_LEVEL", "Info")]), "info,actix_server=warn"),
+            (Environment::from([("LOG_LEVEL", "error")]), "error"),
             (Environment::from([("LOG_LEVEL", "DEBUG")]), "debug"),
+            (Environment::from([("LOG_LEVEL", "trace")]), "trace"),
+            (Environment::from([("RUST_LOG", "info")]), "info"),
             (Environment::from([("LOG_LEVEL", "nonsense"), ("RUST_LOG", "a=warn")]), "a=warn"),
         ] {
             assert_eq!(filters(&environment).unwrap(), expected);
