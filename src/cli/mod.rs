@@ -2,6 +2,7 @@
 
 mod check;
 pub mod client;
+mod demo;
 mod output;
 mod publish;
 mod serve;
@@ -33,6 +34,11 @@ enum Command {
     Serve(serve::ServeArguments),
     /// Check the settings and show what comes out of files, environment and flags
     Check(serve::ServeArguments),
+    /// Show the proxy at work: with two brokers behind it and a simulated device
+    Demo(demo::DemoArguments),
+    /// What `demo` starts
+    #[command(hide = true)]
+    ServeForDemo(demo::ChildArguments),
     /// Publish messages to a broker or to the proxy
     Pub(publish::PublishArguments),
     /// Subscribe at a broker or at the proxy, and print what arrives
@@ -69,6 +75,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         None => serve::run(command_line.serve),
         Some(Command::Serve(arguments)) => serve::run(arguments),
         Some(Command::Check(arguments)) => check::run(arguments),
+        Some(Command::Demo(arguments)) => demo::run(arguments),
+        Some(Command::ServeForDemo(arguments)) => demo::run_child(arguments),
         Some(Command::Pub(arguments)) => publish::run(arguments),
         Some(Command::Sub(arguments)) => subscribe::run(arguments),
     };
@@ -159,6 +167,8 @@ mod tests {
             "mqtt-proxy sub",
             "mqtt-proxy sub --topic a/#/b",
             "mqtt-proxy sub --topic a --timeout -1",
+            "mqtt-proxy demo --seconds 0",
+            "mqtt-proxy demo --listen 1883",
         ] {
             let error = parse(line).err().unwrap_or_else(|| panic!("{line} was accepted"));
             assert_eq!(error.exit_code(), 2, "{line}");
@@ -174,6 +184,8 @@ mod tests {
             "mqtt-proxy pub --topic a --count 3",
             "mqtt-proxy pub -t a -m -x -u user -P -p --version 3.1.1 --client-id c --host ::1 --port 1",
             "mqtt-proxy sub --topic a/# --topic +/b --qos 1 --count 3 --timeout 0.5 -v",
+            "mqtt-proxy demo",
+            "mqtt-proxy demo --listen [::1]:1 --web 127.0.0.1:2 --broker-1 127.0.0.1:3 --broker-2 127.0.0.1:0 --seconds 0.5",
         ] {
             assert!(parse(line).is_ok(), "{line}");
         }

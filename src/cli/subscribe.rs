@@ -35,7 +35,8 @@ fn parse_filter(text: &str) -> Result<TopicFilter, String> {
     TopicFilter::new(text).map_err(|error| error.to_string())
 }
 
-fn parse_seconds(text: &str) -> Result<Duration, String> {
+/// Reads a number of seconds as users write it.
+pub fn parse_seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().filter(|seconds| (0.001..=1e9).contains(seconds));
     seconds
         .map(Duration::from_secs_f64)
