@@ -6,6 +6,7 @@
 #[macro_use]
 mod support;
 
+mod demo;
 mod devices;
 mod fan_out;
 mod harness;
