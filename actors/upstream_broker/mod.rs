@@ -25,7 +25,7 @@ pub use backoff::{Backoff, chance};
 pub use connect::{Cause, Failure};
 pub use filter::{RecordFilter, rule_wants};
 pub use link::unix_micros;
-pub use status::UpstreamStatus;
+pub use status::{DropReason, UpstreamStatus};
 
 use crate::broker::SharedBroker;
 use crate::message_log::{LogPlace, MessageLog};

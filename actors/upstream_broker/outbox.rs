@@ -123,11 +123,7 @@ impl Outbox {
             }
             self.reader.advance();
         }
-        for (reason, count) in [
-            (DropReason::Expired, expired),
-            (DropReason::TooLarge, too_large),
-            (DropReason::Overflow, self.reader.take_overflowed()),
-        ] {
+        for (reason, count) in [(DropReason::Expired, expired), (DropReason::TooLarge, too_large)] {
             if count > 0 {
                 status.count_dropped(reason, count);
             }
@@ -258,7 +254,7 @@ impl Outbox {
     pub fn publish_progress(&mut self, status: &UpstreamStatus) {
         let cursor = self.cursor();
         self.reader.publish(cursor);
-        status.set_progress(self.reader.lag_from(cursor), self.in_flight() as u64);
+        status.set_in_flight(self.in_flight() as u64);
     }
 
     /// Messages that wait for an acknowledgement, or for the connection on which they can be sent again.
