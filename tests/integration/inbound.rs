@@ -291,3 +291,32 @@ fn a_3_1_1_broker_that_knows_no_bridges_is_spoken_to_as_the_standard_says() {
     assert_eq!(local.texts_before("of the broker"), ["echoed", "echoed", "not echoed", "echoed"]);
     assert_eq!(proxy.rest().broker(&id)["connected"], true);
 }
+
+#[test]
+fn a_message_does_not_circle_between_two_brokers_that_send_back_what_they_get() {
+    let upstreams = [Scripted::listen(), Scripted::listen()];
+    let proxy = Proxy::start();
+    let mut links = ["a", "b"].into_iter().zip(&upstreams).map(|(name, upstream)| {
+        proxy.rest().add(&bidirectional(name, upstream.port(), Version::V4, &["#"]));
+        let mut link = upstream.accept();
+        if link.connect.bridge {
+            link.answer_connect(false, 1, &Vec::new());
+            link = upstream.accept();
+        }
+        link.answer_connect(false, 0, &Vec::new());
+        link.grant();
+        link
+    });
+    let mut links = [links.next().expect("two"), links.next().expect("two")];
+    let mut device = Device::connect(proxy.mqtt(), Version::V4, "device");
+    device.say("t", "round and round", 1);
+    for link in &mut links {
+        let message = link.take();
+        link.send(&Publish { id: 1, ..message });
+    }
+    for link in &mut links {
+        let packet = link.packet();
+        assert_eq!(packet.kind(), kind::PUBACK, "the message came once more: {packet:?}");
+        link.expect_silence();
+    }
+}
