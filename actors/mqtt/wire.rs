@@ -104,17 +104,28 @@ impl<'a> Reader<'a> {
         Ok(self.bytes.slice(range))
     }
 
-    /// Everything that is left.
-    pub fn rest(&mut self) -> Bytes {
-        let range = self.position..self.end;
-        self.position = self.end;
-        self.bytes.slice(range)
-    }
-
     /// Binary Data: a Two Byte Integer and as many bytes.
     pub fn binary(&mut self) -> Result<Bytes, DecodeError> {
         let len = self.u16()?;
         self.take(usize::from(len))
+    }
+
+    /// Where the next Binary Data lies, which is skipped.
+    pub(crate) fn binary_range(&mut self) -> Result<Range<usize>, DecodeError> {
+        let len = self.u16()?;
+        self.advance(usize::from(len))
+    }
+
+    /// Where the next `len` bytes lie, which are skipped.
+    pub(crate) fn take_range(&mut self, len: usize) -> Result<Range<usize>, DecodeError> {
+        self.advance(len)
+    }
+
+    /// Where everything that is left lies.
+    pub(crate) fn rest_range(&mut self) -> Range<usize> {
+        let start = self.position;
+        self.position = self.end;
+        start..self.end
     }
 
     /// A UTF-8 Encoded String: well formed `[MQTT-1.5.4-1]` and without U+0000 `[MQTT-1.5.4-2]`.
@@ -140,6 +151,11 @@ impl<'a> Reader<'a> {
             return Err(HAS_NUL);
         }
         std::str::from_utf8(bytes).map_err(|_| NOT_UTF_8)
+    }
+
+    /// The bytes that the reader was made of.
+    pub(crate) fn bytes(&self) -> &'a Bytes {
+        self.bytes
     }
 
     /// Where the reader stands in the bytes that it was made of.

@@ -25,7 +25,7 @@ pub struct Load {
     /// How many messages may be unacknowledged at QoS 1 and 2.
     pub window: u16,
     pub pace: Pace,
-    /// What publisher and upstreams wait between reads, so that each takes much.
+    /// How long publisher and upstreams sleep between reads.
     pub pause: Duration,
 }
 

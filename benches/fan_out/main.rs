@@ -19,6 +19,7 @@ mod report;
 mod rig;
 mod scenarios;
 mod stamp;
+mod upstreams;
 mod wire;
 
 use std::process::ExitCode;

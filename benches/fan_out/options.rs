@@ -11,7 +11,8 @@ cargo bench --bench fan_out -- [OPTIONS]
   --messages N         messages of a throughput run (2000000 at QoS 0, 1000000 above)
   --qos LIST           which QoS, as in 0,1,2 (0,1)
   --window N           unacknowledged messages at QoS 1 and 2 (1000)
-  --pause MICROS       wait of publisher and upstreams between reads of a throughput run (200)
+  --pause MICROS       sleep of publisher and upstreams between reads in a throughput run (200)
+  --latency-pause MICROS  the same in a latency run; figures are up to this much too high (20)
   --rate N             messages per second of a latency run (10000)
   --seconds N          length of a latency run (10)
   --devices N          connected devices of the memory scenario (100)
@@ -35,6 +36,7 @@ pub struct Options {
     pub qos: Vec<u8>,
     pub window: u16,
     pub pause_micros: u64,
+    pub latency_pause_micros: u64,
     pub rate: u64,
     pub seconds: u64,
     pub devices: usize,
@@ -65,6 +67,7 @@ impl Options {
             qos: vec![0, 1],
             window: 1000,
             pause_micros: 200,
+            latency_pause_micros: 20,
             rate: 10_000,
             seconds: 10,
             devices: 100,
@@ -94,6 +97,7 @@ impl Options {
         within("--messages", self.messages.unwrap_or(1000), 1000, 100_000_000)?;
         within("--window", self.window.into(), 1, 60_000)?;
         within("--pause", self.pause_micros, 0, 10_000)?;
+        within("--latency-pause", self.latency_pause_micros, 0, 10_000)?;
         within("--rate", self.rate, 1, 1_000_000)?;
         within("--seconds", self.seconds, 1, 60)?;
         within("--devices", self.devices as u64, 1, 10_000)?;
@@ -147,6 +151,7 @@ fn set(options: &mut Options, name: &str, value: &str) -> Result<(), String> {
         "--qos" => options.qos = value.split(',').map(|qos| number(name, qos)).collect::<Result<_, _>>()?,
         "--window" => options.window = number(name, value)?,
         "--pause" => options.pause_micros = number(name, value)?,
+        "--latency-pause" => options.latency_pause_micros = number(name, value)?,
         "--rate" => options.rate = number(name, value)?,
         "--seconds" => options.seconds = number(name, value)?,
         "--devices" => options.devices = number(name, value)?,

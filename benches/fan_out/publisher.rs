@@ -20,6 +20,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const READ_TIMEOUT: Duration = Duration::from_millis(200);
 /// A broker that takes nothing for this long has failed.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Between reads of a paced run, so that the broker does not wake the reader with every acknowledgement.
+const ACKNOWLEDGEMENT_PAUSE: Duration = Duration::from_micros(500);
 const BATCH_BYTES: usize = 64 * 1024;
 
 pub struct Publisher {
@@ -177,6 +179,7 @@ fn read_acknowledgements(
 ) -> Result<u64, String> {
     let mut refused = 0;
     while done.load(Ordering::Relaxed) < messages && !stop.load(Ordering::Relaxed) {
+        thread::sleep(ACKNOWLEDGEMENT_PAUSE);
         let acknowledged = reading.read()?;
         refused += acknowledged.refused;
         done.fetch_add(acknowledged.done, Ordering::Relaxed);

@@ -187,6 +187,8 @@ pub fn to_json(report: &Report, options: &Options) -> Value {
             "payload_bytes": options.payload_bytes,
             "topics": options.topics,
             "window": options.window,
+            "pause_micros": options.pause_micros,
+            "latency_pause_micros": options.latency_pause_micros,
             "rate": options.rate,
             "seconds": options.seconds,
             "devices": options.devices,

@@ -13,6 +13,7 @@ use crate::null_upstream::NullUpstream;
 use crate::options::Options;
 use crate::process::Memory;
 use crate::publisher::Publisher;
+use crate::upstreams::Upstreams;
 
 /// How long the upstreams may take to be connected and to see the first message.
 const READY_DEADLINE: Duration = Duration::from_secs(15);
@@ -24,7 +25,7 @@ const SETTLE: Duration = Duration::from_millis(200);
 
 pub struct Rig {
     broker: Broker,
-    upstreams: Vec<NullUpstream>,
+    upstreams: Upstreams,
     publisher: Publisher,
     clock: Clock,
     run: u32,
@@ -34,9 +35,7 @@ impl Rig {
     /// Starts the subject and waits until a message gets through to every upstream.
     pub fn start(subject: Subject, options: &Options, qos: u8) -> Result<Rig, String> {
         let clock = Clock::start();
-        let upstreams = (0..options.upstreams)
-            .map(|_| NullUpstream::start(clock))
-            .collect::<Result<Vec<NullUpstream>, String>>()?;
+        let upstreams = Upstreams::start(options.upstreams, clock)?;
         let ports: Vec<u16> = upstreams.iter().map(NullUpstream::port).collect();
         let broker = Broker::start(subject, options, qos, &ports)?;
         let publisher = Publisher::connect(broker.port(), "fan-out-1", options.version, clock)
@@ -84,15 +83,16 @@ impl Rig {
     pub fn run(&mut self, load: Load) -> Result<Outcome, String> {
         self.run += 1;
         let with_latency = matches!(load.pace, Pace::Singly(_));
-        for upstream in &self.upstreams {
+        for upstream in self.upstreams.iter() {
             upstream.ledger().begin(self.run, load.messages, with_latency);
-            upstream.pause_between_reads(load.pause);
         }
+        self.upstreams.set_pause(load.pause);
         let connects = self.connects();
         let cpu_before = self.broker.cpu_nanos()?;
         let published = self.publish_and_wait(load)?;
         thread::sleep(SETTLE);
         let cpu_nanos = self.broker.cpu_nanos()?.saturating_sub(cpu_before);
+        self.upstreams.rest();
         let reconnects = self.connects() - connects;
         Ok(self.outcome(load, published, cpu_nanos, reconnects))
     }
@@ -113,7 +113,7 @@ impl Rig {
         let mut tally = Tally::default();
         let mut latency = Histogram::new();
         let mut lost = 0;
-        for upstream in &self.upstreams {
+        for upstream in self.upstreams.iter() {
             let ledger = upstream.ledger();
             tally.add(&ledger.tally);
             lost += ledger.lost();
@@ -125,7 +125,7 @@ impl Rig {
         let sending = published.last_send_nanos.saturating_sub(published.first_send_nanos);
         Outcome {
             messages: load.messages,
-            upstreams: self.upstreams.len() as u64,
+            upstreams: self.upstreams.iter().count() as u64,
             seconds: nanos as f64 / 1e9,
             sent_per_second: load.messages as f64 / (sending as f64 / 1e9).max(1e-9),
             tally,
@@ -143,7 +143,7 @@ impl Rig {
 }
 
 /// Returns when every upstream has everything and the publisher is done, or nothing moves any more.
-fn wait_for_arrivals(upstreams: &[NullUpstream], publisher_is_done: &dyn Fn() -> bool) {
+fn wait_for_arrivals(upstreams: &Upstreams, publisher_is_done: &dyn Fn() -> bool) {
     let deadline = Instant::now() + RUN_DEADLINE;
     let mut arrived = 0;
     let mut last_change = Instant::now();

@@ -92,7 +92,7 @@ pub fn latency(options: &Options, subjects: &[Subject]) -> Result<Vec<Series>, S
             for (index, &subject) in subjects.iter().enumerate() {
                 let load = |secs: u64| Load {
                     pace: Pace::Singly(options.rate),
-                    pause: Duration::ZERO,
+                    pause: Duration::from_micros(options.latency_pause_micros),
                     ..Load::from_options(options, qos, options.rate * secs)
                 };
                 let mut rig = Rig::start(subject, options, qos)?;

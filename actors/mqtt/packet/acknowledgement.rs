@@ -87,7 +87,7 @@ impl Acknowledgement {
         Acknowledgement { packet_id, reason_code: ReasonCode::Success, properties: Properties::default() }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn decode(
         kind: AcknowledgementKind,
         reader: &mut Reader<'_>,

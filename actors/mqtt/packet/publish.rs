@@ -1,7 +1,8 @@
 //! PUBLISH: an Application Message on its way (MQTT 5.0 section 3.3).
 
+use std::ops::Range;
+
 use bytes::{Bytes, BytesMut};
-use bytestring::ByteString;
 
 use crate::fixed_header::{FixedHeader, PacketType};
 use crate::property::PropertyOwner;
@@ -60,35 +61,12 @@ impl PublishHeader {
 }
 
 impl Publish {
-    #[inline]
     pub(crate) fn decode(
         flags: u8,
         reader: &mut Reader<'_>,
         version: ProtocolVersion,
     ) -> Result<Publish, DecodeError> {
-        let dup = flags & DUP != 0;
-        let Some(qos) = QoS::from_u8((flags >> 1) & 0b11) else {
-            return Err(DecodeError::Malformed("the QoS is 3")); // [MQTT-3.3.1-4]
-        };
-        if dup && qos == QoS::AtMostOnce {
-            return Err(DecodeError::Malformed("DUP with QoS 0")); // [MQTT-3.3.1-2]
-        }
-        let topic = reader.binary()?;
-        let packet_id = match qos {
-            QoS::AtMostOnce => None,
-            QoS::AtLeastOnce | QoS::ExactlyOnce => Some(reader.packet_id()?),
-        };
-        let properties = match version {
-            ProtocolVersion::V5 => Properties::read(reader, PropertyOwner::Publish)?,
-            ProtocolVersion::V311 => Properties::default(),
-        };
-        let topic_name = match topic.is_empty() && version.is_v5() {
-            false => Some(read_topic_name(topic)?),
-            true if properties.topic_alias().is_some() => None,
-            true => return Err(DecodeError::Protocol("neither a topic name nor a topic alias")),
-        };
-        let payload = reader.rest();
-        Ok(Publish { dup, qos, retain: flags & RETAIN != 0, topic_name, packet_id, properties, payload })
+        Ok(PublishLayout::read(flags, reader, version)?.build(reader.bytes()))
     }
 
     pub(crate) fn encoded_len(&self, version: ProtocolVersion) -> usize {
@@ -108,17 +86,93 @@ impl Publish {
     }
 }
 
-/// A Topic Name without wildcards `[MQTT-3.3.2-2]`. U+0000 and what is not UTF-8 are malformed
+/// Where the parts of a PUBLISH lie, all checked.
+///
+/// Reading is in two steps, so that the second cannot fail: then the packet is built where it stays, and the
+/// hottest path of all copies no half-built packet from one place to the next.
+#[derive(Clone, Debug)]
+pub(crate) struct PublishLayout {
+    dup: bool,
+    qos: QoS,
+    retain: bool,
+    packet_id: Option<PacketId>,
+    topic_name: Range<usize>,
+    properties: Range<usize>,
+    payload: Range<usize>,
+}
+
+impl PublishLayout {
+    #[inline(always)]
+    pub(crate) fn read(
+        flags: u8,
+        reader: &mut Reader<'_>,
+        version: ProtocolVersion,
+    ) -> Result<PublishLayout, DecodeError> {
+        let dup = flags & DUP != 0;
+        let Some(qos) = QoS::from_u8((flags >> 1) & 0b11) else {
+            return Err(DecodeError::Malformed("the QoS is 3")); // [MQTT-3.3.1-4]
+        };
+        if dup && qos == QoS::AtMostOnce {
+            return Err(DecodeError::Malformed("DUP with QoS 0")); // [MQTT-3.3.1-2]
+        }
+        let topic_name = reader.binary_range()?;
+        let packet_id = match qos {
+            QoS::AtMostOnce => None,
+            QoS::AtLeastOnce | QoS::ExactlyOnce => Some(reader.packet_id()?),
+        };
+        let properties = match version {
+            ProtocolVersion::V5 => Properties::read_range(reader, PropertyOwner::Publish)?,
+            ProtocolVersion::V311 => 0..0,
+        };
+        if topic_name.is_empty() && version.is_v5() {
+            let properties = Properties::from_checked(reader.bytes().slice(properties.clone()));
+            if properties.topic_alias().is_none() {
+                return Err(DecodeError::Protocol("neither a topic name nor a topic alias"));
+            }
+        } else {
+            check_topic_name(&reader.bytes()[topic_name.clone()])?;
+        }
+        let payload = reader.rest_range();
+        Ok(PublishLayout {
+            dup,
+            qos,
+            retain: flags & RETAIN != 0,
+            packet_id,
+            topic_name,
+            properties,
+            payload,
+        })
+    }
+
+    /// The packet, of the bytes that the layout was read from.
+    #[inline(always)]
+    pub(crate) fn build(self, bytes: &Bytes) -> Publish {
+        Publish {
+            payload: bytes.slice(self.payload),
+            properties: Properties::from_checked(bytes.slice(self.properties)),
+            topic_name: TopicName::from_checked(bytes.slice(self.topic_name)),
+            dup: self.dup,
+            qos: self.qos,
+            retain: self.retain,
+            packet_id: self.packet_id,
+        }
+    }
+}
+
+/// A Topic Name has no wildcards `[MQTT-3.3.2-2]`; U+0000 and what is not UTF-8 are malformed
 /// `[MQTT-1.5.4-1]` `[MQTT-1.5.4-2]`.
 #[inline]
-fn read_topic_name(topic: Bytes) -> Result<TopicName, DecodeError> {
-    let Ok(text) = ByteString::try_from(topic) else {
+fn check_topic_name(name: &[u8]) -> Result<(), DecodeError> {
+    if TopicName::is_plain(name) {
+        return Ok(());
+    }
+    let Ok(text) = std::str::from_utf8(name) else {
         return Err(DecodeError::Malformed("a string is not UTF-8"));
     };
-    if text.as_bytes().contains(&0) {
-        return Err(DecodeError::Malformed("a string has U+0000"));
-    }
-    TopicName::new(text).map_err(|error| DecodeError::TopicNameInvalid(error.0))
+    TopicName::check(text).map_err(|error| match name.contains(&0) {
+        true => DecodeError::Malformed("a string has U+0000"),
+        false => DecodeError::TopicNameInvalid(error.0),
+    })
 }
 
 /// The length of the whole PUBLISH packet that [`encode_parts`] writes.
@@ -176,8 +230,8 @@ pub fn encode_parts(
     }
     buffer.reserve(5 + remaining_length);
     let [topic_high, topic_low] = topic_len.to_be_bytes();
+    // Copies of a length that the compiler knows become plain stores, and most packets are short.
     if remaining_length < 0x80 {
-        // Copies of a known length become plain stores, and most packets are short.
         buffer.extend_from_slice(&[first_byte, remaining_length as u8, topic_high, topic_low]);
     } else {
         FixedHeader::write(buffer, first_byte, remaining_length)?;
@@ -187,9 +241,13 @@ pub fn encode_parts(
     if let Some(packet_id) = header.packet_id {
         buffer.extend_from_slice(&packet_id.get().to_be_bytes());
     }
-    if version.is_v5() {
-        write_variable_byte_integer(buffer, properties.len());
-        buffer.extend_from_slice(properties);
+    match version {
+        ProtocolVersion::V5 if properties.is_empty() => buffer.extend_from_slice(&[0]),
+        ProtocolVersion::V5 => {
+            write_variable_byte_integer(buffer, properties.len());
+            buffer.extend_from_slice(properties);
+        }
+        ProtocolVersion::V311 => {}
     }
     buffer.extend_from_slice(payload);
     Ok(())
@@ -337,5 +395,24 @@ mod tests {
         let range = encoded.as_ptr_range();
         let topic = publish.topic_name.unwrap();
         assert!(range.contains(&topic.as_str().as_ptr()) && range.contains(&publish.payload.as_ptr()));
+    }
+
+    #[test]
+    fn plain_names_are_the_topic_names_of_ascii() {
+        for len in 0..=40 {
+            for position in 0..len {
+                for byte in 0..=u8::MAX {
+                    let mut name = vec![b'a'; len];
+                    name[position] = byte;
+                    let plain = byte.is_ascii() && !matches!(byte, 0 | b'+' | b'#');
+                    assert_eq!(TopicName::is_plain(&name), plain, "{byte:#04x} at {position} of {len}");
+                    let text = std::str::from_utf8(&name).ok();
+                    assert!(!plain || text.is_some_and(|text| TopicName::check(text).is_ok()));
+                }
+            }
+        }
+        assert!(!TopicName::is_plain(b""));
+        assert!(TopicName::is_plain(&[b'a'; 65_535]));
+        assert!(!TopicName::is_plain(&[b'a'; 65_536]));
     }
 }

@@ -22,7 +22,7 @@ pub struct Properties {
 impl Properties {
     /// Checks the bytes of a block, without its length prefix, and makes them properties of `owner`.
     pub fn parse(raw: Bytes, owner: PropertyOwner) -> Result<Properties, DecodeError> {
-        check_block(&raw, owner)?;
+        check_block(&mut Reader::new(&raw), owner)?;
         Ok(Properties { raw })
     }
 
@@ -42,17 +42,28 @@ impl Properties {
         PropertiesBuilder::new()
     }
 
-    pub(super) fn from_checked(raw: Bytes) -> Properties {
+    pub(crate) fn from_checked(raw: Bytes) -> Properties {
         Properties { raw }
     }
 
     /// Reads the length prefix and the block of `owner`.
     pub(crate) fn read(reader: &mut Reader<'_>, owner: PropertyOwner) -> Result<Properties, DecodeError> {
+        let range = Properties::read_range(reader, owner)?;
+        Ok(Properties { raw: reader.bytes().slice(range) })
+    }
+
+    /// Reads the length prefix, checks the block of `owner` and says where it lies.
+    #[inline]
+    pub(crate) fn read_range(
+        reader: &mut Reader<'_>,
+        owner: PropertyOwner,
+    ) -> Result<Range<usize>, DecodeError> {
         let len = reader.variable_byte_integer()?;
-        if len == 0 {
-            return Ok(Properties::default());
+        let range = reader.take_range(len)?;
+        if !range.is_empty() {
+            check_block(&mut Reader::of_range(reader.bytes(), range.clone()), owner)?;
         }
-        Properties::parse(reader.take(len)?, owner)
+        Ok(range)
     }
 
     /// The length of the block with its prefix.
@@ -66,7 +77,7 @@ impl Properties {
         if self.raw.len() > VARIABLE_BYTE_INTEGER_MAX {
             return Err(EncodeError::PacketTooLong);
         }
-        check_block(&self.raw, owner).map_err(|error| inconsistent(&error))?;
+        check_block(&mut Reader::new(&self.raw), owner).map_err(|error| inconsistent(&error))?;
         write_variable_byte_integer(buffer, self.raw.len());
         buffer.extend_from_slice(&self.raw);
         Ok(())

@@ -1,7 +1,5 @@
 //! The rules for a block of properties: which, how often and with what values.
 
-use bytes::Bytes;
-
 use super::id::{PropertyId, PropertyOwner, WireType};
 use crate::wire::Reader;
 use crate::{DecodeError, EncodeError};
@@ -31,11 +29,10 @@ pub(super) fn skip_value(id: PropertyId, reader: &mut Reader<'_>) -> Result<(), 
 ///
 /// An identifier that is unknown or that the packet cannot have is malformed (section 2.2.2.2); a property
 /// that stands twice and a value out of its range are Protocol Errors (the sections on each property).
-pub(super) fn check_block(raw: &Bytes, owner: PropertyOwner) -> Result<(), DecodeError> {
-    let mut reader = Reader::new(raw);
+pub(super) fn check_block(reader: &mut Reader<'_>, owner: PropertyOwner) -> Result<(), DecodeError> {
     let mut seen = 0_u64;
     while !reader.is_empty() {
-        let id = read_id(&mut reader)?;
+        let id = read_id(reader)?;
         if !id.is_allowed_in(owner) {
             return Err(DecodeError::Malformed("a property is not allowed in this packet"));
         }
@@ -44,7 +41,7 @@ pub(super) fn check_block(raw: &Bytes, owner: PropertyOwner) -> Result<(), Decod
             return Err(DecodeError::Protocol("a property stands twice"));
         }
         seen |= bit;
-        check_value(id, &mut reader)?;
+        check_value(id, reader)?;
     }
     let has = |id: PropertyId| seen & (1_u64 << id.as_u8()) != 0;
     if has(PropertyId::AuthenticationData) && !has(PropertyId::AuthenticationMethod) {

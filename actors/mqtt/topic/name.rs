@@ -1,5 +1,6 @@
 //! Topic Names: where a message is published.
 
+use bytes::Bytes;
 use bytestring::ByteString;
 
 /// Why a string is not a Topic Name or a Topic Filter; the text completes "topic name: ...".
@@ -23,6 +24,12 @@ impl TopicName {
     /// Checks a string and makes it a Topic Name.
     pub fn new(name: impl Into<ByteString>) -> Result<TopicName, TopicError> {
         let name = name.into();
+        TopicName::check(&name)?;
+        Ok(TopicName(name))
+    }
+
+    /// Whether a string is a Topic Name.
+    pub(crate) fn check(name: &str) -> Result<(), TopicError> {
         if name.is_empty() {
             return Err(TopicError("must not be empty"));
         }
@@ -36,7 +43,27 @@ impl TopicName {
                 _ => {}
             }
         }
-        Ok(TopicName(name))
+        Ok(())
+    }
+
+    /// Whether bytes are a Topic Name of ASCII characters only, as nearly all are; a quick answer for every
+    /// PUBLISH that comes in. The answer no means that [`TopicName::check`] has to decide.
+    #[inline]
+    pub(crate) fn is_plain(name: &[u8]) -> bool {
+        let Some(last) = name.last_chunk() else {
+            return !name.is_empty() && name.iter().all(|byte| !matches!(byte, 0 | b'+' | b'#' | 0x80..));
+        };
+        // The last eight bytes overlap with the word before, so that no single bytes are left.
+        name.len() <= usize::from(u16::MAX)
+            && name.as_chunks().0.iter().all(is_plain_word)
+            && is_plain_word(last)
+    }
+
+    /// The Topic Name of bytes that were checked by one of the above; `None` where there are no bytes.
+    #[inline]
+    pub(crate) fn from_checked(name: Bytes) -> Option<TopicName> {
+        let name = ByteString::try_from(name).ok().filter(|name| !name.is_empty());
+        name.map(TopicName)
     }
 
     /// The text.
@@ -59,6 +86,24 @@ impl TopicName {
     pub fn is_dollar(&self) -> bool {
         self.0.as_bytes().first() == Some(&b'$')
     }
+}
+
+/// Whether eight bytes are ASCII without U+0000, `+` and `#`, looked at in one step.
+#[inline]
+fn is_plain_word(word: &[u8; 8]) -> bool {
+    let word = u64::from_ne_bytes(*word);
+    // `+` and `#` differ in one bit: with that bit set, both are `+`.
+    let wildcards = (word | repeated(b'+' ^ b'#')) ^ repeated(b'+');
+    (zero_bytes(word) | zero_bytes(wildcards) | word) & repeated(0x80) == 0
+}
+
+const fn repeated(byte: u8) -> u64 {
+    u64::from_ne_bytes([byte; 8])
+}
+
+/// Sets the highest bit of each byte that is 0: only there, and above one, does the subtraction borrow into it.
+const fn zero_bytes(word: u64) -> u64 {
+    word.wrapping_sub(repeated(1)) & !word
 }
 
 impl std::fmt::Display for TopicName {

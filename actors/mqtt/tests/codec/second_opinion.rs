@@ -74,10 +74,12 @@ fn is_compared_in_v4(packet: &Packet) -> bool {
 }
 
 /// Besides, its UNSUBSCRIBE writes to standard error, it knows neither AUTH nor an empty DISCONNECT, loses the
-/// reason of a DISCONNECT without properties, and miscounts several Subscription Identifiers.
+/// reason of a DISCONNECT without properties, forgets the Property Length of a CONNACK without properties, and
+/// miscounts several Subscription Identifiers.
 fn is_compared_in_v5(packet: &Packet) -> bool {
     match packet {
         Packet::Connect(_) | Packet::Unsubscribe(_) | Packet::Auth(_) => false,
+        Packet::ConnAck(connack) => !connack.properties.is_empty(),
         Packet::Disconnect(disconnect) => !disconnect.properties.is_empty(),
         Packet::Publish(publish) => publish.properties.subscription_identifiers().next().is_none(),
         _ => true,
