@@ -2,6 +2,7 @@
 
 mod check;
 pub mod client;
+mod connect_arguments;
 mod output;
 mod publish;
 mod serve;
