@@ -3,6 +3,7 @@
 
 pub mod authenticator;
 pub mod broker;
+pub mod broker_changes;
 pub mod config_store;
 pub mod connection;
 pub mod device_session;
@@ -16,6 +17,7 @@ pub mod session_registry;
 pub mod start;
 pub mod upstream_broker;
 
-pub use broker::{Broker, BrokerChanges, BrokerId, FieldError};
+pub use broker::{Broker, BrokerId};
+pub use broker_changes::{BrokerChanges, FieldError};
 pub use metrics::Metrics;
 pub use origin::Origin;

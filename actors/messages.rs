@@ -10,7 +10,8 @@ use mqtt::packet::{Connect, SubscriptionOptions};
 use mqtt::{ClientId, Message as ApplicationMessage, QoS, ReasonCode, TopicFilter};
 
 use crate::Origin;
-use crate::broker::{BrokerChanges, BrokerId, FieldError, SharedBroker};
+use crate::broker::{BrokerId, SharedBroker};
+use crate::broker_changes::{BrokerChanges, FieldError};
 use crate::connection::Connection;
 
 // ---- adapters to SessionRegistry to DeviceSession -------------------------------------------------------

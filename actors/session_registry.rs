@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use actix::prelude::*;
 use foldhash::fast::RandomState;
@@ -164,6 +164,3 @@ impl Handler<Drain> for SessionRegistry {
         })
     }
 }
-
-/// How many sessions have a connection, shared by all of them.
-pub type ConnectedCount = AtomicUsize;

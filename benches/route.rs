@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use actix::{Actor, Addr, AsyncContext, Context, Handler, System};
+use actix::{Actor, Addr, Context, Handler, System};
 use actors::broker::BrokerSource;
 use actors::message_log::{LogReader, MessageLog};
 use actors::messages::{BrokersChanged, Deliver, Route, SessionId, Subscribe};

@@ -14,30 +14,41 @@ const NOT_OURS: &[&str] = &["target", ".git", "corpus", "artifacts", "node_modul
 struct SourceFile {
     path: String,
     text: String,
+    /// Whether it holds tests, benches or fuzz targets only.
+    is_test_code: bool,
 }
 
 impl SourceFile {
-    /// Whether it holds tests, benches or fuzz targets only.
-    fn is_test_code(&self) -> bool {
-        let within = |name: &str| self.path.starts_with(name) || self.path.contains(&format!("/{name}"));
-        within("tests/") || within("benches/") || within("fuzz/") || self.path.ends_with("tests.rs")
-    }
-
-    /// The part that is not a `#[cfg(test)]` module: by convention tests stand at the end of a file.
+    /// The part before the first `#[cfg(test)]` module: by convention tests stand at the end of a file.
     fn code(&self) -> &str {
-        if self.is_test_code() {
+        if self.is_test_code {
             return "";
         }
         let mut place = 0;
         for line in self.text.split_inclusive('\n') {
-            let rest = &self.text[place..];
-            if line.starts_with("#[cfg(test)]") && rest.lines().nth(1).is_some_and(|next| next.ends_with('{'))
-            {
+            let item = self.text[place..].lines().find(|line| !line.starts_with("#["));
+            if line.starts_with("#[cfg(test)]") && item.is_some_and(|item| item.ends_with("mod tests {")) {
                 return &self.text[..place];
             }
             place += line.len();
         }
         &self.text
+    }
+
+    /// The files of the modules that this one has for tests only (`#[cfg(test)] mod table;`).
+    fn test_modules(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut of_tests = false;
+        for line in self.text.lines() {
+            let name = line.strip_suffix(';').and_then(|item| item.split("mod ").nth(1));
+            if let Some(name) = name.filter(|_| of_tests) {
+                let folder = self.path.trim_end_matches("/mod.rs").trim_end_matches(".rs");
+                let folder = folder.trim_end_matches("/lib").trim_end_matches("/main");
+                found.extend([format!("{folder}/{name}.rs"), format!("{folder}/{name}/")]);
+            }
+            of_tests = line == "#[cfg(test)]" || (of_tests && line.starts_with("#["));
+        }
+        found
     }
 
     /// The code's lines with their numbers, comments left out.
@@ -83,14 +94,26 @@ fn collect(directory: &Path, endings: &[&str], found: &mut Vec<SourceFile>) {
             // What is not text is no business of this test.
             if let Ok(text) = fs::read_to_string(&path) {
                 let path = path.strip_prefix(root()).expect("it is below the root").to_string_lossy();
-                found.push(SourceFile { path: path.replace('\\', "/"), text });
+                let is_test_code = is_in_test_folder(&path);
+                found.push(SourceFile { path: path.into_owned(), text, is_test_code });
             }
         }
     }
 }
 
+fn is_in_test_folder(path: &str) -> bool {
+    ["tests/", "benches/", "fuzz/"]
+        .iter()
+        .any(|name| path.starts_with(name) || path.contains(&format!("/{name}")))
+}
+
 fn rust_files() -> Vec<SourceFile> {
-    files(&[".rs"])
+    let mut all = files(&[".rs"]);
+    let of_tests: Vec<String> = all.iter().flat_map(SourceFile::test_modules).collect();
+    for file in &mut all {
+        file.is_test_code |= of_tests.iter().any(|module| file.path.starts_with(module));
+    }
+    all
 }
 
 /// Fails with all that was found, and with what to do about it.
@@ -143,7 +166,7 @@ fn no_file_is_longer_than_a_reader_can_hold() {
 #[test]
 fn the_protocol_core_opens_nothing_spawns_nothing_and_logs_nothing() {
     let words = ["tokio", "actix", "std::net", "std::fs", "std::thread", "std::process", "std::env", "log::"];
-    let found = places(&words, |file| file.path.starts_with("actors/mqtt/") && !file.is_test_code());
+    let found = places(&words, |file| file.path.starts_with("actors/mqtt/"));
     assert_none(&found, "Crate mqtt is pure: bytes, events and `now` come in, packets and actions go out:");
 }
 

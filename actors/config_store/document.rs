@@ -6,7 +6,8 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::secret::{KeyDerivation, ROUNDS_ALLOWED, Vault};
-use crate::broker::{Broker, BrokerChanges, BrokerId, BrokerSource, Secret};
+use crate::BrokerChanges;
+use crate::broker::{Broker, BrokerId, BrokerSource, Secret};
 
 /// The only version of the file that is written, and that is read.
 pub const VERSION: u32 = 1;

@@ -14,7 +14,8 @@ use uuid::Uuid;
 
 use self::announcer::Announcer;
 use self::file::BrokersFile;
-use crate::broker::{Broker, BrokerChanges, BrokerId, BrokerSource, FieldError, Secret, SharedBroker};
+use crate::broker::{Broker, BrokerId, BrokerSource, Secret, SharedBroker};
+use crate::broker_changes::{BrokerChanges, FieldError};
 use crate::limits;
 use crate::messages::{
     AddBroker, BrokersChanged, ConfigError, GetBroker, ListBrokers, RemoveBroker, ToggleBroker, UpdateBroker,

@@ -8,6 +8,7 @@ mod outbound;
 use std::collections::HashSet;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::task::{Context as Task, Poll};
 use std::time::Instant;
 
@@ -24,7 +25,6 @@ use crate::message_log::MessageLog;
 use crate::messages::{
     Deliver, Drain, Resume, Retire, Route, SessionEnded, SessionId, Subscribe, Unsubscribe,
 };
-use crate::session_registry::ConnectedCount;
 use crate::{Metrics, limits};
 use inbound::Pending;
 use outbound::{ClientLimits, Outbound, QueueLimits};
@@ -63,7 +63,7 @@ pub struct SessionContext {
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// How many sessions have a connection.
-    pub connected: ConnectedCount,
+    pub connected: AtomicUsize,
     /// What clients may ask for.
     pub limits: SessionLimits,
 }

@@ -28,6 +28,18 @@ impl LogPlace {
         }
     }
 
+    /// How many records lie between the cursor and the end of the log.
+    pub fn lag(&self) -> u64 {
+        let inner = self.log.lock();
+        let place = inner.readers[self.slot].as_ref();
+        place.map_or(0, |place| inner.next_offset - place.cursor)
+    }
+
+    /// How many wanted records fell out of the head unread since the last call.
+    pub fn take_overflowed(&self) -> u64 {
+        self.overflowed.swap(0, Ordering::Relaxed)
+    }
+
     /// A reader that goes on at the cursor. One place has one reader at a time.
     pub fn reader(self: &Arc<Self>) -> LogReader {
         let mut inner = self.log.lock();
@@ -44,11 +56,10 @@ impl LogPlace {
         drop(inner);
         LogReader {
             log: self.log.clone(),
-            place: self.clone(),
+            _place: self.clone(),
             slot: self.slot,
             position,
             current: Bytes::new(),
-            reported: self.overflowed.load(Ordering::Relaxed),
         }
     }
 }
@@ -67,14 +78,13 @@ impl Drop for LogPlace {
 /// and the log keeps everything from there on, as far as its bound allows.
 pub struct LogReader {
     log: Arc<MessageLog>,
-    place: Arc<LogPlace>,
+    /// Keeps what the cursor keeps.
+    _place: Arc<LogPlace>,
     slot: usize,
     /// The offset of the next record.
     position: u64,
     /// The rest of the segment that `position` lies in.
     current: Bytes,
-    /// What was already reported of the place's losses.
-    reported: u64,
 }
 
 impl LogReader {
@@ -147,17 +157,6 @@ impl LogReader {
             return None;
         }
         record::decode(rest).map(|(record, _)| visit(record))
-    }
-
-    /// How many records lie between `cursor` and the end of the log.
-    pub fn lag_from(&self, cursor: u64) -> u64 {
-        self.log.next_offset().saturating_sub(cursor)
-    }
-
-    /// How many wanted records fell out of the head unread since the last call.
-    pub fn take_overflowed(&mut self) -> u64 {
-        let total = self.place.overflowed.load(Ordering::Relaxed);
-        total - std::mem::replace(&mut self.reported, total)
     }
 
     /// Loads the segment at the position, or the oldest one there is where that is gone.

@@ -14,8 +14,8 @@ use crate::limits;
 use crate::message_log::{LogPlace, Record, Wants};
 use crate::messages::{Drain, Reconfigure, UpstreamSnapshot, UpstreamState, Wake};
 use crate::upstream_broker::{
-    Backoff, Cause, RecordFilter, UpstreamBroker, UpstreamContext, UpstreamStatus, Withdraw, chance,
-    rule_wants,
+    Backoff, Cause, DropReason, RecordFilter, UpstreamBroker, UpstreamContext, UpstreamStatus, Withdraw,
+    chance, rule_wants,
 };
 
 /// All upstream brokers, in the order of the ConfigStore.
@@ -43,6 +43,8 @@ struct Running {
     started_at: Instant,
     /// When to replace an actor that is gone.
     replace_at: Option<Instant>,
+    /// Whether messages for the broker fell out of the log of late.
+    overflowing: bool,
 }
 
 impl Upstreams {
@@ -102,16 +104,17 @@ impl Upstreams {
             self.children.iter().any(|child| child.running.is_some() && child.broker.rule.topics.is_empty());
     }
 
-    /// Replaces actors that are gone, each after its own back-off.
+    /// Counts what fell out of the log, and replaces actors that are gone, each after its own back-off.
     pub fn supervise(&mut self, context: &UpstreamContext, now: Instant) {
         for child in &mut self.children {
+            child.count_overflow();
             child.supervise(context, now);
         }
     }
 
     /// Each broker as it is now.
     pub fn snapshots(&self) -> Vec<UpstreamSnapshot> {
-        self.children.iter().map(|child| child.status.snapshot()).collect()
+        self.children.iter().map(Child::snapshot).collect()
     }
 
     /// Lets every actor send what it has and say goodbye; done when all have.
@@ -147,6 +150,7 @@ impl Child {
             backoff: Backoff::new(limits::UPSTREAM_RETRY_FLOOR, limits::UPSTREAM_RETRY_CEILING),
             started_at: Instant::now(),
             replace_at: None,
+            overflowing: false,
         });
     }
 
@@ -191,6 +195,30 @@ impl Child {
         if let Some(running) = &self.running {
             // One that is gone already has left.
             let _ = running.address.try_send(Withdraw);
+        }
+    }
+
+    fn snapshot(&self) -> UpstreamSnapshot {
+        let lag = self.running.as_ref().map_or(0, |running| running.place.lag());
+        self.status.snapshot(lag)
+    }
+
+    /// Messages that the broker was too slow or too long away for.
+    fn count_overflow(&mut self) {
+        let Some(running) = &mut self.running else { return };
+        let overflowed = running.place.take_overflowed();
+        if overflowed > 0 {
+            self.status.count_dropped(DropReason::Overflow, overflowed);
+        }
+        if (overflowed > 0) != running.overflowing {
+            running.overflowing = overflowed > 0;
+            match running.overflowing {
+                true => log::warn!(
+                    "broker {}: the log's memory is full, its oldest messages drop",
+                    self.broker.name
+                ),
+                false => log::info!("broker {}: no more messages drop", self.broker.name),
+            }
         }
     }
 

@@ -79,6 +79,8 @@ pub struct Accepted {
 pub struct Capabilities {
     /// How many QoS 1 and 2 messages may be unacknowledged.
     pub receive_maximum: u16,
+    /// How many of them may be at QoS 2.
+    pub qos_2_maximum: u16,
     /// The highest QoS that may be sent.
     pub maximum_qos: QoS,
     /// Whether RETAIN may be set.
@@ -179,6 +181,10 @@ fn accepted(broker: &Broker, connection: Connection, connack: &ConnAck) -> Resul
     let window = limits::UPSTREAM_IN_FLIGHT_MAX;
     let capabilities = Capabilities {
         receive_maximum: properties.receive_maximum().map_or(window, |maximum| maximum.min(window)),
+        qos_2_maximum: match broker.version {
+            ProtocolVersion::V5 => u16::MAX,
+            ProtocolVersion::V311 => limits::UPSTREAM_QOS_2_IN_FLIGHT_MAX,
+        },
         maximum_qos: properties.maximum_qos().unwrap_or(QoS::ExactlyOnce),
         retain_available: properties.retain_available().unwrap_or(true),
         packet_bytes_max: properties.maximum_packet_size().map_or(usize::MAX, |bytes| bytes as usize),

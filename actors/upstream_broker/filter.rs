@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use foldhash::fast::RandomState;
 use mqtt::{TopicFilter, TopicName};
 
-use crate::broker::ForwardRule;
+use crate::broker::{ForwardRule, UpstreamSubscription};
 use crate::limits;
 use crate::message_log::Record;
 use crate::{BrokerId, Origin};
@@ -24,12 +24,18 @@ impl RecordFilter {
         RecordFilter { id, topics: rule.topics.clone(), answers: HashMap::default() }
     }
 
+    /// A filter for what a broker is asked for.
+    pub fn of_subscription(id: BrokerId, subscription: &UpstreamSubscription) -> RecordFilter {
+        RecordFilter { id, topics: subscription.topics.clone(), answers: HashMap::default() }
+    }
+
     /// Whether the record goes to the broker: never back to where it came from.
     pub fn wants(&mut self, record: &Record<'_>) -> bool {
         record.origin != Origin::Upstream(self.id) && self.wants_topic(record.topic_name)
     }
 
-    fn wants_topic(&mut self, topic_name: &[u8]) -> bool {
+    /// Whether one of the filters matches the topic.
+    pub fn wants_topic(&mut self, topic_name: &[u8]) -> bool {
         if self.topics.is_empty() {
             return topic_name.first() != Some(&b'$');
         }

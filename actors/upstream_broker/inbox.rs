@@ -8,6 +8,7 @@ use mqtt::session::{Arrival, Inflow};
 use mqtt::{Message, PacketId, ProtocolVersion, QoS};
 
 use super::connect::{Cause, Failure};
+use super::outbox::Outbox;
 use crate::limits;
 
 /// What came in and is not acknowledged yet.
@@ -41,7 +42,7 @@ impl Inbox {
     ///
     /// # Errors
     /// Where the broker breaks the protocol.
-    pub fn publish(&mut self, publish: Publish, wanted: bool) -> Result<(), Failure> {
+    pub fn publish(&mut self, publish: Publish, wanted: bool, outbox: &mut Outbox) -> Result<(), Failure> {
         let fault = |text: &str| Failure::new(Cause::Protocol, text);
         let arrival = match publish.packet_id {
             None => Arrival::New,
@@ -56,7 +57,9 @@ impl Inbox {
             }
         };
         let topic_name = publish.topic_name.ok_or_else(|| fault("the broker sent a topic alias unasked"))?;
-        if arrival == Arrival::New && wanted {
+        // A repeat is no second echo, so this comes last.
+        let mut is_ours = || outbox.is_echo(topic_name.as_str().as_bytes(), &publish.payload);
+        if arrival == Arrival::New && wanted && !is_ours() {
             let per_connection =
                 |id| matches!(id, PropertyId::SubscriptionIdentifier | PropertyId::TopicAlias);
             self.batch.push(Message {

@@ -199,7 +199,9 @@ impl Link {
                     outbox.pubrec(&packet, self.connection.output(), status).map_err(unexpected)?;
                 }
                 Packet::PubComp(packet) => acknowledged += outbox.pubcomp(&packet).map_err(unexpected)?,
-                Packet::Publish(publish) => inbox.publish(publish, broker.subscription.is_some())?,
+                Packet::Publish(publish) => {
+                    inbox.publish(publish, broker.subscription.is_some(), outbox)?;
+                }
                 Packet::PubRel(packet) => inbox.pubrel(packet.packet_id, self.connection.output()),
                 Packet::SubAck(suback) => self.subscribed(&suback, outbox, status),
                 Packet::UnsubAck(unsuback) => {

@@ -7,6 +7,7 @@ mod connect;
 mod filter;
 mod inbox;
 mod link;
+mod loop_guard;
 mod outbox;
 mod status;
 mod tls;
@@ -25,7 +26,7 @@ pub use backoff::{Backoff, chance};
 pub use connect::{Cause, Failure};
 pub use filter::{RecordFilter, rule_wants};
 pub use link::unix_micros;
-pub use status::UpstreamStatus;
+pub use status::{DropReason, UpstreamStatus};
 
 use crate::broker::SharedBroker;
 use crate::message_log::{LogPlace, MessageLog};
@@ -115,11 +116,16 @@ impl UpstreamBroker {
         &self.broker.name
     }
 
+    /// Whether the broker would send our own messages back, if nothing were done: 5.0 has No Local against it,
+    /// and with 3.1.1 the bridge bit asks for the same where the broker knows it.
+    fn may_echo(&self) -> bool {
+        self.broker.subscription.is_some() && !self.broker.version.is_v5()
+    }
+
     fn begin_connecting(&mut self) {
         self.status.set_state(UpstreamState::Connecting);
         let (broker, packet_bytes_max) = (self.broker.clone(), self.context.packet_bytes_max);
-        // The bridge bit asks the broker to spare us our own messages; 5.0 has No Local for that.
-        let bridge = self.try_bridge && broker.subscription.is_some() && !broker.version.is_v5();
+        let bridge = self.try_bridge && self.may_echo();
         self.phase =
             Phase::Connecting(Box::pin(
                 async move { connect::connect(&broker, bridge, packet_bytes_max).await },
@@ -139,6 +145,10 @@ impl UpstreamBroker {
         self.status.set_state(UpstreamState::Connected);
         self.outbox.connected(session_present, &capabilities);
         self.inbox.connected(session_present, self.broker.version);
+        let echoing = self.broker.subscription.as_ref().filter(|_| self.may_echo() && !self.try_bridge);
+        let subscribed =
+            echoing.map(|subscription| RecordFilter::of_subscription(self.broker.id, subscription));
+        self.outbox.expect_echoes(subscribed);
         let mut link = Link::new(connection, capabilities, Instant::now());
         link.subscribe(&self.broker, &mut self.outbox, std::mem::take(&mut self.unsubscribe));
         self.phase = Phase::Connected(Box::new(link));

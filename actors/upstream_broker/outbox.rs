@@ -2,6 +2,7 @@
 //! again. It outlives connections; the log keeps the bytes.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use mqtt::packet::Acknowledgement;
@@ -13,6 +14,7 @@ use mqtt::{PacketId, Properties, ProtocolVersion, QoS};
 
 use super::connect::Capabilities;
 use super::filter::RecordFilter;
+use super::loop_guard::LoopGuard;
 use super::status::{DropReason, UpstreamStatus};
 use crate::limits;
 use crate::message_log::{LogReader, Record};
@@ -32,9 +34,18 @@ pub struct Outbox {
     outflow: Outflow<InFlight>,
     /// In flight in a Session that the broker lost: to be sent anew, before anything newer.
     anew: VecDeque<u64>,
+    /// For a broker that sends our own messages back.
+    echoes: Option<Echoes>,
+}
+
+/// Which of our messages come back, and how they are recognised.
+struct Echoes {
+    subscribed: RecordFilter,
+    guard: LoopGuard,
 }
 
 /// What to do with one record.
+#[derive(Clone, Copy)]
 enum Verdict {
     Send(QoS),
     Skip,
@@ -61,6 +72,7 @@ impl Outbox {
             max_qos: max_qos.unwrap_or(QoS::ExactlyOnce),
             outflow: Outflow::starting_at(first, limits::UPSTREAM_IN_FLIGHT_MAX),
             anew: VecDeque::new(),
+            echoes: None,
         }
     }
 
@@ -74,6 +86,7 @@ impl Outbox {
     /// `[MQTT-4.4.0-1]`; without, it goes out as new: nothing is lost, and what the broker had taken just before
     /// it forgot may come twice.
     pub fn connected(&mut self, session_present: bool, capabilities: &Capabilities) {
+        self.outflow.set_qos_2_maximum(capabilities.qos_2_maximum);
         if session_present {
             self.outflow.resume(capabilities.receive_maximum);
         } else {
@@ -82,6 +95,20 @@ impl Outbox {
             }
         }
         self.reader.set_connected(true);
+    }
+
+    /// Whether the broker will send back what matches these subscriptions of ours; `None` where it will not.
+    pub fn expect_echoes(&mut self, subscribed: Option<RecordFilter>) {
+        let earlier = self.echoes.take().map(|echoes| echoes.guard);
+        let guard = || LoopGuard::new(limits::ECHO_PATIENCE, limits::ECHO_CREDITS_MAX);
+        self.echoes =
+            subscribed.map(|subscribed| Echoes { subscribed, guard: earlier.unwrap_or_else(guard) });
+    }
+
+    /// Whether a message of the broker is one of ours that it sends back.
+    pub fn is_echo(&mut self, topic_name: &[u8], payload: &[u8]) -> bool {
+        let Some(echoes) = &mut self.echoes else { return false };
+        echoes.guard.is_echo(topic_name, payload, Instant::now())
     }
 
     /// The connection is gone.
@@ -106,7 +133,8 @@ impl Outbox {
         let (mut sent_at_qos_0, mut expired, mut too_large) = (0, 0, 0);
         while output.len() < limits::UPSTREAM_OUTPUT_BYTES {
             let Some((offset, record)) = self.reader.peek() else { break };
-            match verdict(&mut self.filter, self.max_qos, &record, wire, now_micros) {
+            let verdict = verdict(&mut self.filter, self.max_qos, &record, wire, now_micros);
+            match verdict {
                 Verdict::Skip => {}
                 Verdict::Drop(DropReason::Expired) => expired += 1,
                 Verdict::Drop(_) => too_large += 1,
@@ -121,13 +149,14 @@ impl Outbox {
                     sample = Some(record.received_at_micros);
                 }
             }
+            if let (Verdict::Send(_), Some(echoes)) = (verdict, &mut self.echoes)
+                && echoes.subscribed.wants_topic(record.topic_name)
+            {
+                echoes.guard.sent(record.topic_name, record.payload, Instant::now());
+            }
             self.reader.advance();
         }
-        for (reason, count) in [
-            (DropReason::Expired, expired),
-            (DropReason::TooLarge, too_large),
-            (DropReason::Overflow, self.reader.take_overflowed()),
-        ] {
+        for (reason, count) in [(DropReason::Expired, expired), (DropReason::TooLarge, too_large)] {
             if count > 0 {
                 status.count_dropped(reason, count);
             }
@@ -164,23 +193,30 @@ impl Outbox {
             if output.len() >= limits::UPSTREAM_OUTPUT_BYTES || !self.outflow.has_room() {
                 return;
             }
-            self.anew.pop_front();
             let Outbox { reader, filter, outflow, max_qos, .. } = self;
-            let encoded =
-                reader.visit(offset, |record| match verdict(filter, *max_qos, &record, wire, now_micros) {
-                    Verdict::Send(qos) => {
-                        let packet_id = outflow.send(qos, InFlight { offset, qos });
-                        encode(output, wire, &record, qos, packet_id, false, now_micros);
-                        if qos == QoS::AtMostOnce {
-                            status.count_forwarded(1);
-                        }
+            let sent = reader.visit(offset, |record| {
+                let qos = match verdict(filter, *max_qos, &record, wire, now_micros) {
+                    Verdict::Send(qos) => qos,
+                    Verdict::Skip => return true,
+                    Verdict::Drop(reason) => {
+                        status.count_dropped(reason, 1);
+                        return true;
                     }
-                    Verdict::Skip => {}
-                    Verdict::Drop(reason) => status.count_dropped(reason, 1),
-                });
-            if encoded.is_none() {
-                status.count_dropped(DropReason::Overflow, 1);
+                };
+                let packet_id = outflow.send(qos, InFlight { offset, qos });
+                if qos != QoS::AtMostOnce && packet_id.is_none() {
+                    return false;
+                }
+                encode(output, wire, &record, qos, packet_id, false, now_micros);
+                status.count_forwarded((qos == QoS::AtMostOnce).into());
+                true
+            });
+            match sent {
+                Some(true) => {}
+                Some(false) => return,
+                None => status.count_dropped(DropReason::Overflow, 1),
             }
+            self.anew.pop_front();
         }
     }
 
@@ -258,7 +294,7 @@ impl Outbox {
     pub fn publish_progress(&mut self, status: &UpstreamStatus) {
         let cursor = self.cursor();
         self.reader.publish(cursor);
-        status.set_progress(self.reader.lag_from(cursor), self.in_flight() as u64);
+        status.set_in_flight(self.in_flight() as u64);
     }
 
     /// Messages that wait for an acknowledgement, or for the connection on which they can be sent again.

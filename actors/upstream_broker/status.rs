@@ -44,7 +44,6 @@ pub struct UpstreamStatus {
     id: BrokerId,
     visible: Mutex<Visible>,
     meters: Mutex<Meters>,
-    lag: AtomicU64,
     in_flight: AtomicU64,
 }
 
@@ -119,7 +118,6 @@ impl UpstreamStatus {
             id,
             visible: Mutex::new(visible),
             meters: Mutex::new(Meters::new(name, metrics)),
-            lag: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
         }
     }
@@ -177,14 +175,13 @@ impl UpstreamStatus {
         self.meters().dropped[reason as usize].inc_by(messages);
     }
 
-    /// How far the broker is behind.
-    pub fn set_progress(&self, lag: u64, in_flight: u64) {
-        self.lag.store(lag, Ordering::Relaxed);
+    /// Messages that wait for the broker's acknowledgement.
+    pub fn set_in_flight(&self, in_flight: u64) {
         self.in_flight.store(in_flight, Ordering::Relaxed);
     }
 
-    /// All of it, as it is now.
-    pub fn snapshot(&self) -> UpstreamSnapshot {
+    /// All of it, as it is now; how far the broker is behind, only the log knows.
+    pub fn snapshot(&self, lag: u64) -> UpstreamSnapshot {
         let visible = self.visible();
         let meters = self.meters();
         let dropped: BTreeMap<_, _> = DropReason::ALL
@@ -199,7 +196,7 @@ impl UpstreamStatus {
             last_error: visible.last_error.clone(),
             forwarded: meters.forwarded.get(),
             dropped,
-            lag: self.lag.load(Ordering::Relaxed),
+            lag,
             in_flight: self.in_flight.load(Ordering::Relaxed),
             reconnects: meters.reconnects.get(),
         }

@@ -2,6 +2,7 @@
 
 mod check;
 pub mod client;
+mod connect_arguments;
 mod demo;
 mod output;
 mod publish;

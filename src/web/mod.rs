@@ -88,9 +88,12 @@ pub fn configure(routes: &mut ServiceConfig, state: &Data<WebState>) {
         .service(resource("/health", "GET, HEAD").route(get().to(health::health)))
         .service(resource("/ready", "GET, HEAD").route(get().to(health::ready)))
         .service(resource("/metrics", "GET, HEAD").route(get().to(metrics::metrics)))
-        .service(dashboard::files(&state.static_dir))
         .default_service(web::to(async || Err::<HttpResponse, _>(ApiError::no_such_path())));
-    routes.service(all);
+    // Without its directory, actix-files would log an error of its own.
+    match state.static_dir.is_dir() {
+        true => routes.service(all.service(dashboard::files(&state.static_dir))),
+        false => routes.service(all),
+    };
 }
 
 /// A resource that answers every method but its own with the list of those.

@@ -261,3 +261,62 @@ fn a_bidirectional_upstream_on_the_command_line_subscribes_to_everything() {
     assert_eq!(link.grant(), [("#".to_owned(), 1)]);
     assert_eq!(proxy.rest().broker(&proxy.rest().id_of("two-way"))["bidirectional"], true);
 }
+
+#[test]
+fn a_3_1_1_broker_that_knows_no_bridges_is_spoken_to_as_the_standard_says() {
+    let upstream = Scripted::listen();
+    let proxy = Proxy::start();
+    let id = proxy.rest().add(&bidirectional("plain", upstream.port(), Version::V4, &["in/#"]));
+    let mut link = upstream.accept();
+    if link.connect.bridge {
+        // Unacceptable protocol version.
+        link.answer_connect(false, 1, &Vec::new());
+        link = upstream.accept();
+    }
+    assert!(!link.connect.bridge);
+    link.answer_connect(false, 0, &Vec::new());
+    assert_eq!(link.grant()[0].0, "in/#");
+    // Such a broker sends back what it gets; local subscribers and other brokers have it already.
+    let mut local = Device::connect(proxy.mqtt(), Version::V4, "local");
+    local.subscribe("in/#", 1);
+    for text in ["echoed", "echoed", "not echoed", "echoed"] {
+        local.say("in/a", text, 1);
+        let message = link.take();
+        if text == "echoed" {
+            link.send(&Publish { id: 1, retain: false, ..message });
+            assert_eq!(link.expect(kind::PUBACK), 1);
+        }
+    }
+    link.send(&Publish { id: 2, ..Publish::new("in/a", "of the broker").qos(1) });
+    assert_eq!(local.texts_before("of the broker"), ["echoed", "echoed", "not echoed", "echoed"]);
+    assert_eq!(proxy.rest().broker(&id)["connected"], true);
+}
+
+#[test]
+fn a_message_does_not_circle_between_two_brokers_that_send_back_what_they_get() {
+    let upstreams = [Scripted::listen(), Scripted::listen()];
+    let proxy = Proxy::start();
+    let mut links = ["a", "b"].into_iter().zip(&upstreams).map(|(name, upstream)| {
+        proxy.rest().add(&bidirectional(name, upstream.port(), Version::V4, &["#"]));
+        let mut link = upstream.accept();
+        if link.connect.bridge {
+            link.answer_connect(false, 1, &Vec::new());
+            link = upstream.accept();
+        }
+        link.answer_connect(false, 0, &Vec::new());
+        link.grant();
+        link
+    });
+    let mut links = [links.next().expect("two"), links.next().expect("two")];
+    let mut device = Device::connect(proxy.mqtt(), Version::V4, "device");
+    device.say("t", "round and round", 1);
+    for link in &mut links {
+        let message = link.take();
+        link.send(&Publish { id: 1, ..message });
+    }
+    for link in &mut links {
+        let packet = link.packet();
+        assert_eq!(packet.kind(), kind::PUBACK, "the message came once more: {packet:?}");
+        link.expect_silence();
+    }
+}

@@ -108,11 +108,11 @@ in_both_versions! {
             scene.publish(&numbered("m", 8), qos);
             assert_same(&texts(&link.publishes(8)), &numbered("m", 8), "at first");
             link.cut();
-            scene.publish(&numbered("n", 20), qos);
+            scene.publish(&numbered("n", 12), qos);
 
             let mut link = scene.upstream.welcome(false);
-            let again = link.publishes(28);
-            assert_same(&texts(&again), &[numbered("m", 8), numbered("n", 20)].concat(), "afterwards");
+            let again = link.publishes(20);
+            assert_same(&texts(&again), &[numbered("m", 8), numbered("n", 12)].concat(), "afterwards");
             assert!(again.iter().all(|message| !message.dup), "in a new session nothing is a duplicate");
             assert_unique(&ids(&again));
             for message in &again {
@@ -260,14 +260,18 @@ in_both_versions! {
         assert_eq!(link.expect(kind::PUBREL), first[0].id);
         link.cut();
         let mut link = scene.upstream.welcome(false);
+        scene.publish(&["end".to_owned()], 2);
         // The broker took the first one over with its PUBREC and may get it again or not; the second must come.
-        let mut next = link.publish();
-        if next.text() == "m-00000" {
-            finish(&mut link, &next);
-            next = link.publish();
+        let mut arrived = vec![link.publish()];
+        while arrived.last().is_some_and(|message| message.text() != "end") {
+            arrived.push(link.publish());
         }
-        assert_eq!((next.text().as_str(), next.dup), ("m-00001", false));
-        finish(&mut link, &next);
+        assert!(arrived.iter().all(|message| !message.dup));
+        let texts = texts(&arrived);
+        assert!(texts.ends_with(&["m-00001".to_owned(), "end".to_owned()]) && texts.len() <= 3, "{texts:?}");
+        for message in &arrived {
+            finish(&mut link, message);
+        }
         scene.goes_on(&mut link);
     }
 
@@ -408,7 +412,7 @@ in_both_versions! {
         scene.publish(&wanted, 2);
         let mut memory = Memory::default();
         let mut session_present = false;
-        for cut_after in [1, 7, 2, 30, 5, 3, 60, 11, 4, 90, 13, 8, 100, 200, usize::MAX] {
+        for cut_after in [1, 7, 30, 3, 90, 60, usize::MAX] {
             let mut link = scene.upstream.welcome(session_present);
             session_present = true;
             if memory.serve(&mut link, cut_after, wanted.len()) {
@@ -478,13 +482,16 @@ fn an_identifier_stays_taken_while_all_others_go_round() {
             let mut device = Device::connect(mqtt, Version::V4, "many");
             device.publish_all((0..count).map(|_| Publish::new("t", "m").qos(1)));
         });
-        for _ in 0..count {
+        for number in 0..count {
+            if number == 65_500 {
+                link.ack(kind::PUBACK, held.id);
+            }
             let message = link.publish();
-            assert_ne!(message.id, held.id, "the identifier of an unacknowledged message was given away");
+            let is_held = number < 65_500 && message.id == held.id;
+            assert!(!is_held, "the identifier of an unacknowledged message was given away");
             link.ack(kind::PUBACK, message.id);
         }
     });
-    link.ack(kind::PUBACK, held.id);
     scene.wait_in_flight(0);
 }
 

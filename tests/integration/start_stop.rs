@@ -148,7 +148,7 @@ fn an_unknown_key_is_named_with_its_file_and_the_nearest_known_one() {
     let home = tempfile::tempdir().expect("a temporary directory can be made");
     let mut by_environment = command(home.path());
     by_environment.arg("check").env("MQTT_PROXY__LIMITS__PACKET_BYTE_MAX", "5");
-    assert_refused(&run("mqtt-proxy", &mut by_environment), 2, &["packet_bytes_max"]);
+    assert_refused(&run("mqtt-proxy", &mut by_environment), 2, &["PACKET_BYTE_MAX", "PACKET_BYTES_MAX"]);
 }
 
 #[test]

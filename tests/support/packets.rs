@@ -290,6 +290,8 @@ pub struct Will {
 pub struct Connect {
     /// The protocol version.
     pub version: Version,
+    /// Whether the Protocol Level has the bit by which mosquitto knows a bridge of 3.1.1.
+    pub bridge: bool,
     /// Client Identifier.
     pub client_id: String,
     /// Clean Session or Clean Start.
@@ -311,6 +313,7 @@ impl Connect {
     pub fn new(version: Version, client_id: &str) -> Connect {
         Connect {
             version,
+            bridge: false,
             client_id: client_id.to_owned(),
             clean: true,
             keep_alive: 60,
@@ -399,9 +402,10 @@ impl Connect {
         assert_eq!(packet.first, 0x10, "the first packet is a CONNECT");
         let mut reader = Reader(&packet.body);
         assert_eq!(reader.text(), "MQTT", "the protocol's name");
-        let version = match reader.byte() {
-            4 => Version::V4,
-            5 => Version::V5,
+        let (version, bridge) = match reader.byte() {
+            4 => (Version::V4, false),
+            0x84 => (Version::V4, true),
+            5 => (Version::V5, false),
             other => panic!("protocol level {other}"),
         };
         let flags = reader.byte();
@@ -419,7 +423,7 @@ impl Connect {
         let password = (flags & 0x40 != 0).then(|| reader.binary());
         assert!(reader.0.is_empty(), "nothing follows the CONNECT's last field");
         let clean = flags & 0x02 != 0;
-        Connect { version, client_id, clean, keep_alive, properties, will, username, password }
+        Connect { version, bridge, client_id, clean, keep_alive, properties, will, username, password }
     }
 }
 

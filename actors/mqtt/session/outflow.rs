@@ -46,6 +46,9 @@ pub struct Outflow<T> {
     unsent: usize,
     resend_from: usize,
     receive_maximum: u16,
+    /// QoS 2 messages among those in flight, and how many there may be.
+    in_flight_qos_2: usize,
+    qos_2_maximum: u16,
 }
 
 /// One packet to send again after a resumed connection, in this order `[MQTT-4.4.0-1]`, `[MQTT-4.6.0-1]`.
@@ -93,7 +96,14 @@ impl<T> Outflow<T> {
             unsent: 0,
             resend_from: 0,
             receive_maximum: receive_maximum.max(1),
+            in_flight_qos_2: 0,
+            qos_2_maximum: u16::MAX,
         }
+    }
+
+    /// Bounds QoS 2 messages more tightly than the others: a 3.1.1 broker cannot say how many it bears.
+    pub fn set_qos_2_maximum(&mut self, qos_2_maximum: u16) {
+        self.qos_2_maximum = qos_2_maximum.max(1);
     }
 
     /// A new connection of the same Session: what is in flight must be sent again, see
@@ -162,9 +172,11 @@ impl<T> Outflow<T> {
             QoS::AtLeastOnce => Stage::AwaitPubAck,
             QoS::ExactlyOnce => Stage::AwaitPubRec,
         };
-        if !self.has_room() {
+        let qos_2_full = self.in_flight_qos_2 >= usize::from(self.qos_2_maximum);
+        if !self.has_room() || (qos == QoS::ExactlyOnce && qos_2_full) {
             return None;
         }
+        self.in_flight_qos_2 += usize::from(qos == QoS::ExactlyOnce);
         let packet_id = self.packet_id_at(self.entries.len());
         self.entries.push_back(Entry { stage, item: Some(item), sent: true });
         self.in_flight += 1;
@@ -217,6 +229,7 @@ impl<T> Outflow<T> {
         self.receive_maximum = receive_maximum.max(1);
         self.first = self.packet_id_at(self.entries.len());
         self.in_flight = 0;
+        self.in_flight_qos_2 = 0;
         self.unsent = 0;
         self.entries.drain(..).filter_map(|entry| entry.item).collect()
     }
@@ -282,6 +295,7 @@ impl<T> Outflow<T> {
         }
         let item = entry.item.take().ok_or(UnexpectedAcknowledgement::NotFound)?;
         self.in_flight -= 1;
+        self.in_flight_qos_2 -= usize::from(expected != Stage::AwaitPubAck);
         self.pop_done();
         Ok(item)
     }
@@ -334,6 +348,19 @@ mod tests {
         assert_eq!(outflow.send(QoS::AtLeastOnce, 3), None);
         outflow.puback(id(1)).unwrap();
         assert_eq!(outflow.send(QoS::AtLeastOnce, 3), Some(id(3)));
+    }
+
+    #[test]
+    fn qos_2_can_have_a_smaller_window_of_its_own() {
+        let mut outflow = Outflow::new(10);
+        outflow.set_qos_2_maximum(1);
+        let first = outflow.send(QoS::ExactlyOnce, 1).unwrap();
+        assert_eq!(outflow.send(QoS::ExactlyOnce, 2), None);
+        outflow.send(QoS::AtLeastOnce, 3).unwrap();
+        outflow.pubrec(first, false).unwrap();
+        assert_eq!(outflow.send(QoS::ExactlyOnce, 2), None, "until PUBCOMP");
+        outflow.pubcomp(first).unwrap();
+        assert!(outflow.send(QoS::ExactlyOnce, 2).is_some());
     }
 
     #[test]
