@@ -2,7 +2,7 @@
 //! event; what is `Result`-less cannot fail.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -38,15 +38,13 @@ pub struct Refused {
     pub connection: Box<Connection>,
 }
 
-/// A Session that exists gets a new Network Connection; an old one is taken over.
+/// A CONNECT that a Session may take. One that is just ending leaves it where it is, for a new Session.
+pub type Offer = Arc<Mutex<Option<Attach>>>;
+
+/// A Session that exists is offered a new Network Connection; an old one is taken over.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Resume {
-    /// The new CONNECT.
-    pub connect: Box<Connect>,
-    /// The new connection.
-    pub connection: Connection,
-}
+pub struct Resume(pub Offer);
 
 /// The Session ends now: its connection gets DISCONNECT with this Reason Code.
 #[derive(Clone, Copy, Message)]

@@ -2,20 +2,19 @@
 //! sees to it that one identifier has one connection.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use actix::prelude::*;
 use foldhash::fast::RandomState;
 use mqtt::packet::Connect;
 use mqtt::{ClientId, ReasonCode};
 
-use crate::connection::Connection;
 use crate::device_session::{DeviceSession, SessionContext};
 use crate::limits;
 use crate::messages::{
-    Attach, Authenticate, Drain, GetSessionsSnapshot, Refused, Resume, Retire, SessionEnded, SessionId,
-    SessionsSnapshot,
+    Attach, Authenticate, Drain, GetSessionsSnapshot, Offer, Refused, Resume, Retire, SessionEnded,
+    SessionId, SessionsSnapshot,
 };
 
 /// The actor.
@@ -53,34 +52,59 @@ impl SessionRegistry {
     }
 
     /// The client is let in: it gets its old session, or a new one.
-    fn admit(&mut self, connect: Box<Connect>, connection: Connection, registry: &Addr<Self>) {
-        let (client_id, assigned) = match ClientId::new(connect.client_id.clone()) {
-            Some(client_id) => (client_id, false),
-            None => (assign_client_id(), true),
+    fn admit(&mut self, attach: Attach, context: &mut Context<Self>) {
+        let Some(client_id) = ClientId::new(attach.connect.client_id.clone()) else {
+            return self.begin_session(assign_client_id(), attach, true, context);
         };
-        if let Some(entry) = self.sessions.get(&client_id) {
-            if !connect.clean_start && entry.address.connected() {
-                // The old connection, if there still is one, is taken over by the session itself.
-                let resume = entry.address.send(Resume { connect, connection });
-                actix::spawn(async move {
-                    if resume.await.is_err() {
-                        log::warn!("client {client_id}: its session ended while it was being resumed");
-                    }
-                });
-                return;
+        match self.sessions.get(&client_id) {
+            Some(entry) if !attach.connect.clean_start => {
+                let address = entry.address.clone();
+                self.offer(client_id, attach, &address, context);
             }
-            let retired = entry.address.send(Retire(ReasonCode::SessionTakenOver));
+            _ => self.begin_session(client_id, attach, false, context),
+        }
+    }
+
+    /// Offers the client's connection to its session, which takes over an old connection by itself. A session that
+    /// is just ending does not take it: then a new one begins.
+    fn offer(
+        &mut self,
+        client_id: ClientId,
+        attach: Attach,
+        session: &Addr<DeviceSession>,
+        context: &mut Context<Self>,
+    ) {
+        let offer: Offer = Arc::new(Mutex::new(Some(attach)));
+        let asked = session.send(Resume(offer.clone())).into_actor(self);
+        context.spawn(asked.map(move |_, registry, context| {
+            let left = offer.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(attach) = left {
+                registry.begin_session(client_id, attach, false, context);
+            }
+        }));
+    }
+
+    /// A new session; an older one of the same identifier ends `[MQTT-3.1.4-4]`.
+    fn begin_session(
+        &mut self,
+        client_id: ClientId,
+        attach: Attach,
+        assigned: bool,
+        context: &mut Context<Self>,
+    ) {
+        let Attach { connect, connection } = attach;
+        let id = SessionId(self.next_id);
+        self.next_id += 1;
+        let ended = context.address().recipient();
+        let session = DeviceSession::new(id, client_id.clone(), self.context.clone(), ended);
+        let address = session.with_connection(connect, connection, assigned).start();
+        if let Some(older) = self.sessions.insert(client_id, Entry { id, address }) {
+            let retired = older.address.send(Retire(ReasonCode::SessionTakenOver));
             actix::spawn(async move {
                 // A session that is gone needs no retiring.
                 let _ = retired.await;
             });
         }
-        let id = SessionId(self.next_id);
-        self.next_id += 1;
-        let ended = registry.clone().recipient();
-        let session = DeviceSession::new(id, client_id.clone(), self.context.clone(), ended);
-        let address = session.with_connection(connect, connection, assigned).start();
-        self.sessions.insert(client_id, Entry { id, address });
         self.context.metrics.sessions.set(self.sessions.len() as i64);
     }
 }
@@ -115,7 +139,7 @@ impl Handler<Attach> for SessionRegistry {
         let answer = self.authenticator.send(question).into_actor(self);
         Box::pin(answer.map(move |answer, registry, context: &mut Context<Self>| match answer {
             Ok(Ok(())) => {
-                registry.admit(connect, connection, &context.address());
+                registry.admit(Attach { connect, connection }, context);
                 Ok(())
             }
             Ok(Err(reason_code)) => Err(Refused { reason_code, connection: Box::new(connection) }),

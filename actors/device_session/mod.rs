@@ -7,8 +7,8 @@ mod outbound;
 
 use std::collections::HashSet;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, PoisonError};
 use std::task::{Context as Task, Poll};
 use std::time::Instant;
 
@@ -299,13 +299,21 @@ impl Handler<Deliver> for DeviceSession {
 impl Handler<Resume> for DeviceSession {
     type Result = ();
 
-    fn handle(&mut self, resume: Resume, _: &mut Context<Self>) {
+    fn handle(&mut self, Resume(offer): Resume, _: &mut Context<Self>) {
+        if self.attachment.is_some() && self.expiry.ends_with_connection() {
+            // This Session ends with the connection that is taken over, so it cannot be resumed `[MQTT-3.1.2-6]`.
+            self.retire(ReasonCode::SessionTakenOver);
+        }
+        if self.is_over {
+            return;
+        }
+        let Some(attach) = offer.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
         if self.attachment.is_some() {
-            let text = format!("taken over from {}", resume.connection.peer());
+            let text = format!("taken over from {}", attach.connection.peer());
             self.detach_for_takeover(&Ending::by_server(ReasonCode::SessionTakenOver, &text));
         }
         self.will_at = None;
-        self.attach(&resume.connect, resume.connection, true, false);
+        self.attach(&attach.connect, attach.connection, true, false);
     }
 }
 

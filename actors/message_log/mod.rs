@@ -65,6 +65,8 @@ struct Place {
     /// The offset that it reads next, and the bytes that lie before it.
     position: u64,
     position_byte: u64,
+    /// The end of the segment that it holds: what lies before that can no longer be lost.
+    claimed: u64,
     /// Publishers wait for this reader: it is connected and has not fallen hopelessly behind.
     awaited: bool,
     connected: bool,
@@ -117,6 +119,7 @@ impl MessageLog {
             cursor: inner.next_offset,
             position: inner.next_offset,
             position_byte: inner.appended_bytes,
+            claimed: inner.next_offset,
             awaited: false,
             connected: false,
             wants,
@@ -241,8 +244,9 @@ impl Inner {
             let end = segment.first_offset + segment.records;
             let end_byte = segment.first_byte + segment.bytes.len() as u64;
             for place in self.readers.iter_mut().flatten() {
-                if place.position < end {
+                if place.claimed < end {
                     place.overflowed.fetch_add(place.unread_in(&segment), Ordering::Relaxed);
+                    place.claimed = end;
                     place.position = end;
                     place.position_byte = end_byte;
                 }
@@ -264,14 +268,13 @@ impl Inner {
         }
     }
 
-    /// The bytes from `offset` to the end of its segment; `None` behind the last record.
-    fn segment_at(&mut self, offset: u64) -> Option<(u64, Bytes)> {
+    /// The segment with the record at `offset`, or the oldest one behind it; `None` behind the last record.
+    fn segment_at(&mut self, offset: u64) -> Option<&Segment> {
         if offset + self.tail_records >= self.next_offset {
             self.seal();
         }
         let index = self.segments.partition_point(|segment| segment.first_offset + segment.records <= offset);
-        let segment = self.segments.get(index)?;
-        Some((segment.first_offset, segment.bytes.clone()))
+        self.segments.get(index)
     }
 }
 
@@ -279,12 +282,13 @@ impl Place {
     /// How many records of a segment the reader has not read and would have wanted.
     fn unread_in(&self, segment: &Segment) -> u64 {
         let end = segment.first_offset + segment.records;
-        let Some(wants) = &self.wants else { return end - self.position };
+        let unread_from = self.claimed.max(segment.first_offset);
+        let Some(wants) = &self.wants else { return end - unread_from };
         let mut lost = 0;
         let mut rest = &segment.bytes[..];
         let mut offset = segment.first_offset;
         while let Some((record, record_bytes)) = record::decode(rest) {
-            if offset >= self.position && wants(&record) {
+            if offset >= unread_from && wants(&record) {
                 lost += 1;
             }
             offset += 1;

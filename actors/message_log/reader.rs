@@ -52,6 +52,7 @@ impl LogPlace {
         if let Some(place) = inner.readers[self.slot].as_mut() {
             place.position = position;
             place.position_byte = cursor_byte;
+            place.claimed = position;
         }
         drop(inner);
         LogReader {
@@ -147,7 +148,10 @@ impl LogReader {
 
     /// Calls `visit` with the record at `offset`, if the log still has it.
     pub fn visit<R>(&self, offset: u64, visit: impl FnOnce(Record<'_>) -> R) -> Option<R> {
-        let (first_offset, bytes) = self.log.lock().segment_at(offset)?;
+        let mut inner = self.log.lock();
+        let segment = inner.segment_at(offset)?;
+        let (first_offset, bytes) = (segment.first_offset, segment.bytes.clone());
+        drop(inner);
         let mut rest = &bytes[..];
         for _ in first_offset..offset {
             let (_, record_bytes) = record::decode(rest)?;
@@ -166,7 +170,12 @@ impl LogReader {
             // Segments that were evicted are counted by the log, which also moved the place past them.
             self.position = self.position.max(place.position);
         }
-        let Some((first_offset, bytes)) = inner.segment_at(self.position) else { return false };
+        let Some(segment) = inner.segment_at(self.position) else { return false };
+        let (first_offset, end, bytes) =
+            (segment.first_offset, segment.first_offset + segment.records, segment.bytes.clone());
+        if let Some(place) = inner.readers[self.slot].as_mut() {
+            place.claimed = end;
+        }
         drop(inner);
         self.current = bytes;
         for _ in first_offset..self.position {
@@ -181,7 +190,8 @@ impl LogReader {
 impl super::Inner {
     /// How many bytes lie before the record at `offset`; `None` where it is not in the head.
     fn byte_at(&mut self, offset: u64) -> Option<u64> {
-        let (first_offset, bytes) = self.segment_at(offset)?;
+        let segment = self.segment_at(offset)?;
+        let (first_offset, bytes) = (segment.first_offset, segment.bytes.clone());
         let mut rest = &bytes[..];
         for _ in first_offset..offset {
             let (_, record_bytes) = record::decode(rest)?;

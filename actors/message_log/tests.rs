@@ -125,6 +125,26 @@ fn an_absent_reader_loses_the_oldest_and_the_loss_is_counted() {
 }
 
 #[test]
+fn what_a_reader_holds_already_is_not_lost() {
+    let log = MessageLog::new(limits::LOG_CHUNK_BYTES * 2);
+    let place = log.place(None);
+    let mut reader = place.reader();
+    append(&log, texts(0, 100));
+    assert_eq!(reader.peek().map(|(offset, _)| offset), Some(0));
+    let mut appended = 100;
+    while place.lag() < 10_000 && log.head_bytes() < limits::LOG_CHUNK_BYTES * 3 / 2 {
+        append(&log, [format!("{appended:0>200}")]);
+        appended += 1;
+    }
+    for _ in 0..10_000 {
+        append(&log, [format!("{appended:0>200}")]);
+        appended += 1;
+    }
+    let read = read_all(&mut reader).len() as u64;
+    assert_eq!(read + place.take_overflowed(), appended);
+}
+
+#[test]
 fn only_wanted_messages_count_as_lost() {
     let log = MessageLog::new(limits::LOG_CHUNK_BYTES);
     let wants: Wants = Box::new(|record| record.payload.ends_with(b"7"));

@@ -280,6 +280,30 @@ in_both_versions! {
         assert_eq!(witness.receive().text(), "malformed");
     }
 
+    fn a_session_that_ends_with_its_connection_is_not_resumed_by_a_takeover(version: Version) {
+        let proxy = Proxy::start();
+        let mut first = Device::connect(proxy.mqtt(), version, "d");
+        first.subscribe("t", 1);
+        let mut second = Device::connect_with(proxy.mqtt(), &Connect::new(version, "d").persistent());
+        assert!(!second.connack.session_present);
+        first.wait_closed();
+        second.say("t", "nobody subscribed", 1);
+        second.ping();
+        assert_eq!(second.inbox_after_ping(), Vec::<String>::new());
+    }
+
+    fn a_client_that_comes_back_at_once_always_gets_an_answer(version: Version) {
+        let proxy = Proxy::start();
+        // In 5.0 the session ends with each connection, and its end meets the next CONNECT half-way.
+        let mut connect = Connect::new(version, "hasty");
+        connect.clean = false;
+        for round in 0..200 {
+            let device = Device::connect_with(proxy.mqtt(), &connect);
+            if round % 2 == 0 { device.disconnect() } else { device.cut() }
+        }
+        Device::connect(proxy.mqtt(), version, "hasty").ping();
+    }
+
     fn a_retained_will_is_retained(version: Version) {
         let proxy = Proxy::start();
         let mut connect = Connect::new(version, "d").will("will/d", "broken");
