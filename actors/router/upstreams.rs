@@ -130,6 +130,14 @@ impl Upstreams {
     }
 }
 
+#[cfg(test)]
+impl Upstreams {
+    /// The actor of the first enabled broker.
+    pub fn first_address_for_test(&self) -> Option<&Addr<UpstreamBroker>> {
+        self.children.iter().find_map(|child| child.running.as_ref()).map(|running| &running.address)
+    }
+}
+
 impl Child {
     fn new(broker: SharedBroker, context: &UpstreamContext) -> Child {
         let status = Arc::new(UpstreamStatus::new(broker.id, &broker.name, &context.metrics));
