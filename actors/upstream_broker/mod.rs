@@ -387,3 +387,6 @@ impl Handler<PanicForTest> for UpstreamBroker {
         panic!("a test asked for it");
     }
 }
+
+#[cfg(test)]
+mod tests;
