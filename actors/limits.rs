@@ -50,7 +50,8 @@ pub const UPSTREAM_RETRY_FLOOR: Duration = Duration::from_millis(100);
 /// The longest wait before another attempt to reach an upstream broker.
 pub const UPSTREAM_RETRY_CEILING: Duration = Duration::from_secs(30);
 
-/// A connection that lasted this long was a success: the next failure starts with the shortest wait again.
+/// A connection that lasted this long was a success, as is one on which a message was acknowledged: the next failure
+/// starts with the shortest wait again.
 pub const UPSTREAM_STABLE: Duration = Duration::from_secs(5);
 
 /// The most QoS 1 and 2 messages on their way to one upstream broker, where it does not ask for fewer.

@@ -31,6 +31,8 @@ pub struct Link {
     ping_sent: Option<Instant>,
     packets: Vec<Packet>,
     reading_paused: bool,
+    /// Whether the broker has acknowledged a message.
+    made_progress: bool,
     /// When a message that went out in this turn had come in, in microseconds since the Unix epoch.
     sample: Option<u64>,
 }
@@ -51,13 +53,14 @@ impl Link {
             ping_sent: None,
             packets: Vec::new(),
             reading_paused: false,
+            made_progress: false,
             sample: None,
         }
     }
 
-    /// How long the link has been up.
-    pub fn age(&self) -> Duration {
-        self.since.elapsed()
+    /// Whether the link was worth its while: then the next attempt need not wait longer than the first one.
+    pub fn was_a_success(&self) -> bool {
+        self.made_progress || self.since.elapsed() >= limits::UPSTREAM_STABLE
     }
 
     /// Where packets go that are written with the next flush.
@@ -221,6 +224,7 @@ impl Link {
             }
         }
         if acknowledged > 0 {
+            self.made_progress = true;
             status.count_forwarded(acknowledged);
         }
         Ok(())

@@ -156,11 +156,7 @@ impl UpstreamBroker {
 
     /// Something failed: says so and waits for its time.
     fn failed(&mut self, failure: &Failure) {
-        let lasted = match &self.phase {
-            Phase::Connected(link) => Some(link.age()),
-            _ => None,
-        };
-        if lasted.is_some_and(|age| age >= limits::UPSTREAM_STABLE) {
+        if matches!(&self.phase, Phase::Connected(link) if link.was_a_success()) {
             self.backoff.succeeded();
         }
         if failure.reason_code == Some(ReasonCode::UnsupportedProtocolVersion) {
