@@ -7,6 +7,7 @@ pub mod packets;
 pub mod peers;
 pub mod process;
 pub mod proxy;
+pub mod relay;
 pub mod rest;
 pub mod scripted;
 pub mod wire;
