@@ -31,6 +31,18 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// All of them.
+    pub const ALL: [Cause; 8] = [
+        Cause::Dns,
+        Cause::Tcp,
+        Cause::Tls,
+        Cause::Refused,
+        Cause::Protocol,
+        Cause::Timeout,
+        Cause::Lost,
+        Cause::Panic,
+    ];
+
     /// The label.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -141,6 +141,9 @@ impl UpstreamBroker {
             self.broker.port,
             if session_present { ", session resumed" } else { "" }
         );
+        if self.broker.tls.as_ref().is_some_and(|tls| tls.insecure_skip_verify) {
+            log::warn!("broker {}: its certificate is not verified (insecure_skip_verify)", self.name());
+        }
         self.last_failure_logged = None;
         self.status.set_state(UpstreamState::Connected);
         self.outbox.connected(session_present, &capabilities);

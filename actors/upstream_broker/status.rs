@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use prometheus::{IntCounter, IntGauge};
 
+use super::connect::Cause;
 use crate::messages::{UpstreamSnapshot, UpstreamState};
 use crate::{BrokerId, Metrics};
 
@@ -99,6 +100,9 @@ impl Meters {
         let _ = metrics.broker_connection_status.remove_label_values(&label);
         let _ = metrics.broker_lag.remove_label_values(&label);
         let _ = metrics.broker_in_flight.remove_label_values(&label);
+        for cause in Cause::ALL {
+            let _ = metrics.broker_failures.remove_label_values(&[label[0], cause.as_str()]);
+        }
         for reason in DropReason::ALL {
             let _ = metrics.messages_dropped.remove_label_values(&[label[0], reason.as_str()]);
         }
