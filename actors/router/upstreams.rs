@@ -43,7 +43,8 @@ struct Running {
     started_at: Instant,
     /// When to replace an actor that is gone.
     replace_at: Option<Instant>,
-    /// Whether messages for the broker fell out of the log of late.
+    /// Whether messages for the broker fell out of the log since the last look, and whether that was said.
+    overflowed_of_late: bool,
     overflowing: bool,
 }
 
@@ -108,13 +109,18 @@ impl Upstreams {
     pub fn supervise(&mut self, context: &UpstreamContext, now: Instant) {
         for child in &mut self.children {
             child.count_overflow();
+            child.log_overflow();
             child.supervise(context, now);
         }
     }
 
     /// Each broker as it is now.
-    pub fn snapshots(&self) -> Vec<UpstreamSnapshot> {
-        self.children.iter().map(Child::snapshot).collect()
+    pub fn snapshots(&mut self) -> Vec<UpstreamSnapshot> {
+        let snapshot = |child: &mut Child| {
+            child.count_overflow();
+            child.snapshot()
+        };
+        self.children.iter_mut().map(snapshot).collect()
     }
 
     /// Lets every actor send what it has and say goodbye; done when all have.
@@ -158,6 +164,7 @@ impl Child {
             backoff: Backoff::new(limits::UPSTREAM_RETRY_FLOOR, limits::UPSTREAM_RETRY_CEILING),
             started_at: Instant::now(),
             replace_at: None,
+            overflowed_of_late: false,
             overflowing: false,
         });
     }
@@ -217,10 +224,17 @@ impl Child {
         let overflowed = running.place.take_overflowed();
         if overflowed > 0 {
             self.status.count_dropped(DropReason::Overflow, overflowed);
+            running.overflowed_of_late = true;
         }
-        if (overflowed > 0) != running.overflowing {
-            running.overflowing = overflowed > 0;
-            match running.overflowing {
+    }
+
+    /// Says once when messages begin to fall out of the log, and once when that is over.
+    fn log_overflow(&mut self) {
+        let Some(running) = &mut self.running else { return };
+        let overflowing = std::mem::take(&mut running.overflowed_of_late);
+        if overflowing != running.overflowing {
+            running.overflowing = overflowing;
+            match overflowing {
                 true => log::warn!(
                     "broker {}: the log's memory is full, its oldest messages drop",
                     self.broker.name
