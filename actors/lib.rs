@@ -15,6 +15,7 @@ pub mod origin;
 pub mod router;
 pub mod session_registry;
 pub mod start;
+pub mod store;
 pub mod upstream_broker;
 
 pub use broker::{Broker, BrokerId};

@@ -181,14 +181,16 @@ impl MessageLog {
 
 impl Inner {
     fn append(&mut self, message: &Message, origin: Origin, received_at_micros: u64) {
-        let record_bytes = record::encoded_len(message, origin);
+        let record_bytes = record::encoded_len(message, origin, 0);
         if self.tail.len() + record_bytes > limits::LOG_CHUNK_BYTES {
             self.seal();
         }
         if self.tail.capacity() - self.tail.len() < record_bytes {
             self.tail.reserve(record_bytes.max(limits::LOG_CHUNK_BYTES));
         }
-        record::encode(message, origin, received_at_micros, &mut self.tail);
+        let offset = self.next_offset;
+        let envelope = record::Envelope { offset, origin, received_at_micros, annex: &[], durable: false };
+        record::encode(message, &envelope, &mut self.tail);
         self.tail_records += 1;
         self.next_offset += 1;
         self.appended_bytes += record_bytes as u64;

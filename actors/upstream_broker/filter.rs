@@ -31,7 +31,7 @@ impl RecordFilter {
 
     /// Whether the record goes to the broker: never back to where it came from.
     pub fn wants(&mut self, record: &Record<'_>) -> bool {
-        record.origin != Origin::Upstream(self.id) && self.wants_topic(record.topic_name)
+        !record.is_state && record.origin != Origin::Upstream(self.id) && self.wants_topic(record.topic_name)
     }
 
     /// Whether one of the filters matches the topic.
@@ -75,6 +75,9 @@ mod tests {
 
     fn record(topic: &str, origin: Origin) -> Record<'_> {
         Record {
+            offset: 0,
+            is_state: false,
+            annex: &[],
             qos: QoS::AtMostOnce,
             retain: false,
             origin,
