@@ -7,6 +7,8 @@ use mqtt::{ProtocolVersion, QoS, TopicFilter};
 
 use uuid::Uuid;
 
+use crate::start_position::StartPosition;
+
 /// The lasting identity of an upstream broker. Name and address may change, this does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BrokerId(pub Uuid);
@@ -46,6 +48,53 @@ pub struct ForwardRule {
     pub topics: Vec<TopicFilter>,
     /// The highest QoS towards the broker; messages above it are sent at this one.
     pub max_qos: Option<QoS>,
+}
+
+/// What the log keeps for an upstream broker: where that begins, how much it may be, and how it is caught up with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Where the broker begins to read the log when it is new; of no meaning afterwards.
+    pub start_at: StartPosition,
+    /// How far the broker may fall behind, in bytes of the log; `None` leaves it to the log's own bound.
+    pub queue_bytes_max: Option<u64>,
+    /// What happens when it is as far behind as it may be.
+    pub on_full: OnFull,
+    /// How many messages of the backlog go out in a second at most, after an outage.
+    pub max_rate_messages: Option<u32>,
+    /// How many bytes of the backlog, topics and payloads, go out in a second at most, after an outage.
+    pub max_rate_bytes: Option<u64>,
+    /// After an outage new messages go out first and the backlog between them, so that the order between the two is
+    /// not kept.
+    pub live_first: bool,
+}
+
+/// What happens to new messages for an upstream broker that is as far behind as it may be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFull {
+    /// They are taken, and the oldest ones that wait for the broker are dropped.
+    #[default]
+    DropOldest,
+    /// Those of QoS 1 and 2 are refused: an MQTT 5 publisher is told Quota exceeded, a 3.1.1 publisher waits.
+    Reject,
+}
+
+impl OnFull {
+    /// The choice as users write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            OnFull::DropOldest => "drop_oldest",
+            OnFull::Reject => "reject",
+        }
+    }
+
+    /// The choice that users write like this.
+    pub fn parse(text: &str) -> Option<OnFull> {
+        match text {
+            "drop_oldest" => Some(OnFull::DropOldest),
+            "reject" => Some(OnFull::Reject),
+            _ => None,
+        }
+    }
 }
 
 /// What a bidirectional upstream broker is asked for.
@@ -112,6 +161,8 @@ pub struct Broker {
     pub tls: Option<TlsOptions>,
     /// What goes to the broker.
     pub rule: ForwardRule,
+    /// What is kept for the broker while it does not have it yet.
+    pub backlog: Backlog,
     /// What comes from the broker; `None` for one that only receives.
     pub subscription: Option<UpstreamSubscription>,
     /// Who defined it.
@@ -134,6 +185,7 @@ impl Broker {
         let without_rule = |broker: &Broker| Broker {
             name: String::new(),
             rule: ForwardRule::default(),
+            backlog: Backlog::default(),
             source: BrokerSource::Stored,
             ..broker.clone()
         };

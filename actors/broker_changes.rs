@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use mqtt::{ProtocolVersion, QoS, TopicFilter};
 
-use crate::broker::{Broker, BrokerId, BrokerSource, ForwardRule, Secret};
+use crate::broker::{Backlog, Broker, BrokerId, BrokerSource, ForwardRule, OnFull, Secret};
 use crate::limits;
+use crate::start_position::StartPosition;
 
 /// What is wrong with a definition: the field, and what is allowed there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +65,18 @@ pub struct BrokerChanges {
     pub topics: Option<Vec<String>>,
     /// See [`ForwardRule::max_qos`].
     pub max_qos: Option<Option<u32>>,
+    /// See [`Backlog::start_at`]; what [`StartPosition::ALLOWED`] says.
+    pub start_at: Option<Option<String>>,
+    /// See [`Backlog::queue_bytes_max`].
+    pub queue_bytes_max: Option<Option<u64>>,
+    /// See [`Backlog::on_full`]; `drop_oldest` or `reject`.
+    pub on_full: Option<Option<String>>,
+    /// See [`Backlog::max_rate_messages`]; checked to be within 32 bits.
+    pub max_rate_messages: Option<Option<u64>>,
+    /// See [`Backlog::max_rate_bytes`].
+    pub max_rate_bytes: Option<Option<u64>>,
+    /// See [`Backlog::live_first`].
+    pub live_first: Option<bool>,
     /// Whether to subscribe at the broker too.
     pub bidirectional: Option<bool>,
     /// See [`UpstreamSubscription::topics`]; `#` where nothing is given.
@@ -96,6 +109,7 @@ impl BrokerChanges {
             clean_session: false,
             tls: None,
             rule: ForwardRule::default(),
+            backlog: Backlog::default(),
             subscription: None,
             source,
         };
@@ -109,6 +123,7 @@ impl BrokerChanges {
         self.apply_session(&mut broker)?;
         self.apply_tls(&mut broker)?;
         self.apply_rule(&mut broker)?;
+        self.apply_backlog(&mut broker.backlog)?;
         self.apply_subscription(&mut broker)?;
         Ok(broker)
     }
@@ -225,6 +240,35 @@ impl BrokerChanges {
         Ok(())
     }
 
+    fn apply_backlog(&self, backlog: &mut Backlog) -> Result<(), FieldError> {
+        if let Some(start_at) = &self.start_at {
+            backlog.start_at = start_at.as_deref().map_or(Ok(StartPosition::default()), parse_start_at)?;
+        }
+        if let Some(bytes) = self.queue_bytes_max {
+            let min = limits::BROKER_QUEUE_BYTES_MIN;
+            if bytes.is_some_and(|bytes| bytes < min) {
+                return Err(FieldError::new("queue_bytes_max", format!("must be {min} or more")));
+            }
+            backlog.queue_bytes_max = bytes;
+        }
+        if let Some(on_full) = &self.on_full {
+            backlog.on_full = on_full.as_deref().map_or(Ok(OnFull::default()), parse_on_full)?;
+        }
+        if let Some(rate) = self.max_rate_messages {
+            backlog.max_rate_messages = rate.map(parse_message_rate).transpose()?;
+        }
+        if let Some(rate) = self.max_rate_bytes {
+            if rate == Some(0) {
+                return Err(FieldError::new("max_rate_bytes", "must be 1 or more"));
+            }
+            backlog.max_rate_bytes = rate;
+        }
+        if let Some(live_first) = self.live_first {
+            backlog.live_first = live_first;
+        }
+        Ok(())
+    }
+
     fn apply_subscription(&self, broker: &mut Broker) -> Result<(), FieldError> {
         if let Some(bidirectional) = self.bidirectional {
             broker.subscription = bidirectional.then(|| broker.subscription.clone().unwrap_or_default());
@@ -242,7 +286,8 @@ impl BrokerChanges {
     }
 }
 
-fn parse_filters(field: &'static str, topics: &[String]) -> Result<Vec<TopicFilter>, FieldError> {
+/// Checks the Topic Filters of a field, which are not those of a shared subscription.
+pub fn parse_filters(field: &'static str, topics: &[String]) -> Result<Vec<TopicFilter>, FieldError> {
     if topics.len() > limits::BROKER_TOPICS_MAX {
         let max = limits::BROKER_TOPICS_MAX;
         return Err(FieldError::new(field, format!("{} filters, at most {max}", topics.len())));
@@ -262,6 +307,24 @@ fn parse_qos(field: &'static str, level: u32) -> Result<QoS, FieldError> {
     qos.ok_or_else(|| FieldError::new(field, format!("{level} is not 0, 1 or 2")))
 }
 
+fn parse_start_at(text: &str) -> Result<StartPosition, FieldError> {
+    StartPosition::parse(text)
+        .ok_or_else(|| FieldError::new("start_at", format!("{text:?} is not {}", StartPosition::ALLOWED)))
+}
+
+fn parse_on_full(text: &str) -> Result<OnFull, FieldError> {
+    OnFull::parse(text)
+        .ok_or_else(|| FieldError::new("on_full", format!("{text:?} is not \"drop_oldest\" or \"reject\"")))
+}
+
+/// Checks a number of messages a second.
+pub fn parse_message_rate(rate: u64) -> Result<u32, FieldError> {
+    let checked = u32::try_from(rate).ok().filter(|rate| *rate > 0);
+    checked.ok_or_else(|| {
+        FieldError::new("max_rate_messages", format!("{rate} is not within 1 to {}", u32::MAX))
+    })
+}
+
 fn check_credential(field: &'static str, value: Option<&str>) -> Result<(), FieldError> {
     match value {
         Some(text) if text.len() > usize::from(u16::MAX) => {
@@ -277,5 +340,101 @@ fn parse_version(version: &str) -> Result<ProtocolVersion, FieldError> {
         "3" | "4" | "311" | "3.1.1" => Ok(ProtocolVersion::V311),
         "5" | "5.0" => Ok(ProtocolVersion::V5),
         other => Err(FieldError::new("version", format!("{other:?} is not \"3.1.1\" or \"5\""))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn named() -> BrokerChanges {
+        let text = |text: &str| Some(text.to_owned());
+        BrokerChanges { name: text("a"), address: text("h"), ..BrokerChanges::default() }
+    }
+
+    fn broker() -> Broker {
+        named().create(BrokerId(Uuid::nil()), BrokerSource::Stored).unwrap()
+    }
+
+    fn whole_backlog() -> BrokerChanges {
+        BrokerChanges {
+            start_at: Some(Some("earliest".to_owned())),
+            queue_bytes_max: Some(Some(65_536)),
+            on_full: Some(Some("reject".to_owned())),
+            max_rate_messages: Some(Some(u32::MAX.into())),
+            max_rate_bytes: Some(Some(1)),
+            live_first: Some(true),
+            ..BrokerChanges::default()
+        }
+    }
+
+    #[test]
+    fn a_backlog_is_set_kept_and_cleared() {
+        let plain = broker();
+        assert_eq!(plain.backlog, Backlog::default());
+        let changed = whole_backlog().apply(&plain).unwrap();
+        let wanted = Backlog {
+            start_at: StartPosition::Earliest,
+            queue_bytes_max: Some(65_536),
+            on_full: OnFull::Reject,
+            max_rate_messages: Some(u32::MAX),
+            max_rate_bytes: Some(1),
+            live_first: true,
+        };
+        assert_eq!(changed.backlog, wanted);
+        let kept = BrokerChanges { port: Some(2), ..BrokerChanges::default() }.apply(&changed).unwrap();
+        assert_eq!(kept.backlog, wanted, "what is not given stays");
+        let cleared = BrokerChanges {
+            start_at: Some(None),
+            queue_bytes_max: Some(None),
+            on_full: Some(None),
+            max_rate_messages: Some(None),
+            max_rate_bytes: Some(None),
+            live_first: Some(false),
+            ..BrokerChanges::default()
+        };
+        assert_eq!(cleared.apply(&changed).unwrap(), plain);
+    }
+
+    #[test]
+    fn a_wrong_backlog_is_refused_with_the_field() {
+        let text = |text: &str| Some(Some(text.to_owned()));
+        let none = BrokerChanges::default;
+        let cases = [
+            (
+                BrokerChanges { start_at: text("later"), ..none() },
+                "start_at: \"later\" is not \"now\", \"earliest\", an offset or a time such as 2026-01-31T08:00:00Z",
+            ),
+            (
+                BrokerChanges { queue_bytes_max: Some(Some(65_535)), ..none() },
+                "queue_bytes_max: must be 65536 or more",
+            ),
+            (
+                BrokerChanges { on_full: text("drop"), ..none() },
+                "on_full: \"drop\" is not \"drop_oldest\" or \"reject\"",
+            ),
+            (
+                BrokerChanges { max_rate_messages: Some(Some(0)), ..none() },
+                "max_rate_messages: 0 is not within 1 to 4294967295",
+            ),
+            (
+                BrokerChanges { max_rate_messages: Some(Some(4_294_967_296)), ..none() },
+                "max_rate_messages: 4294967296 is not within 1 to 4294967295",
+            ),
+            (BrokerChanges { max_rate_bytes: Some(Some(0)), ..none() }, "max_rate_bytes: must be 1 or more"),
+        ];
+        for (changes, problem) in cases {
+            assert_eq!(changes.apply(&broker()).unwrap_err().to_string(), problem);
+        }
+    }
+
+    #[test]
+    fn another_backlog_needs_no_other_connection() {
+        let plain = broker();
+        assert!(plain.connects_like(&whole_backlog().apply(&plain).unwrap()));
+        let elsewhere = BrokerChanges { port: Some(2), ..BrokerChanges::default() }.apply(&plain).unwrap();
+        assert!(!plain.connects_like(&elsewhere));
     }
 }

@@ -1,6 +1,7 @@
 //! The rooms of mqtt-proxy: its actors and what they keep. They know the protocol from `mqtt` and nothing
 //! of listeners, HTTP or the command line, which plug in from above through [`connection`] and [`messages`].
 
+pub mod acknowledgement;
 pub mod authenticator;
 pub mod broker;
 pub mod broker_changes;
@@ -12,10 +13,15 @@ pub mod message_log;
 pub mod messages;
 pub mod metrics;
 pub mod origin;
+pub mod promise;
 pub mod router;
 pub mod session_registry;
+pub mod snapshots;
 pub mod start;
+pub mod start_position;
+pub mod storage;
 pub mod store;
+pub mod timestamp;
 pub mod upstream_broker;
 
 pub use broker::{Broker, BrokerId};

@@ -8,6 +8,9 @@ pub const BROKER_NAME_CHARS_MAX: usize = 128;
 /// The most Topic Filters of one upstream broker.
 pub const BROKER_TOPICS_MAX: usize = 1_000;
 
+/// The least bound for how far an upstream broker may fall behind, in bytes of the log.
+pub const BROKER_QUEUE_BYTES_MIN: u64 = 64 * 1024;
+
 /// The most upstream brokers.
 pub const BROKERS_MAX: usize = 256;
 
@@ -112,3 +115,35 @@ pub const ECHO_PATIENCE: Duration = Duration::from_secs(60);
 
 /// How many messages are remembered to recognise their echoes by, for each broker that echoes.
 pub const ECHO_CREDITS_MAX: usize = 100_000;
+
+/// How many answers of a client may wait for the disk or for upstream brokers before nothing more is read from it.
+pub const HELD_ANSWERS_MAX: usize = 4_096;
+
+/// How long a publisher waits before it tries again where an upstream broker may not fall behind further.
+pub const QUOTA_RETRY: Duration = Duration::from_millis(100);
+
+/// How much of the log is written at once at most.
+pub const WRITE_BYTES: usize = 4 * 1024 * 1024;
+
+/// How often an upstream broker's cursor is written down at most. A crash repeats what the broker acknowledged since.
+pub const CURSOR_INTERVAL: Duration = Duration::from_millis(10);
+
+/// How soon a disk that failed is tried again, and how late.
+pub const DISK_RETRY_FLOOR: Duration = Duration::from_millis(50);
+/// See [`DISK_RETRY_FLOOR`].
+pub const DISK_RETRY_CEILING: Duration = Duration::from_millis(1_000);
+
+/// How often the log's files are held against their bounds.
+pub const RETENTION_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How long the writer pauses where the files are too long, before it looks again.
+pub const RETENTION_PAUSE: Duration = Duration::from_millis(5);
+
+/// How long changes of state are collected before the store takes them as one.
+pub const STORE_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How long the store may be behind a log in which nothing concerns it.
+pub const STORE_IDLE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How much of the log the store takes at once at most.
+pub const STORE_GROUP_BYTES: usize = 8 * 1024 * 1024;

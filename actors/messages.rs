@@ -1,18 +1,21 @@
 //! Every message between actors, in one table of types. A command is an imperative, an announcement a past
 //! event; what is `Result`-less cannot fail.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use actix::prelude::*;
 use mqtt::packet::{Connect, SubscriptionOptions};
-use mqtt::{ClientId, Message as ApplicationMessage, QoS, ReasonCode, TopicFilter};
+use mqtt::{ClientId, Message as ApplicationMessage, PacketId, QoS, ReasonCode, TopicFilter};
 
 use crate::Origin;
 use crate::broker::{BrokerId, SharedBroker};
-use crate::broker_changes::{BrokerChanges, FieldError};
+use crate::broker_changes::BrokerChanges;
+pub use crate::config_store::ConfigError;
 use crate::connection::Connection;
+use crate::promise::Promise;
+pub use crate::snapshots::{LogSnapshot, UpstreamSnapshot, UpstreamState};
+use crate::start_position::{LogPoint, StartPosition};
+use crate::store::SessionKey;
 
 // ---- adapters to SessionRegistry to DeviceSession -------------------------------------------------------
 
@@ -84,13 +87,48 @@ pub struct Route {
     pub publisher: Option<SessionId>,
     /// The messages.
     pub batch: Vec<ApplicationMessage>,
+    /// What must be known of them after a restart, so that a repeat is recognised.
+    pub exactly_once: Option<ExactlyOnce>,
+    /// Whether the source can be told that a message was refused. If not, what cannot be taken comes back.
+    pub may_refuse: bool,
 }
 
-/// The batch is in the log: it may be acknowledged.
-#[derive(Clone, Copy, Debug, MessageResponse)]
+impl Route {
+    /// Messages of a source that is no session and that keeps nothing.
+    pub fn new(origin: Origin, batch: Vec<ApplicationMessage>) -> Route {
+        Route { origin, publisher: None, batch, exactly_once: None, may_refuse: true }
+    }
+}
+
+/// The QoS 2 messages of a batch that came from a durable session.
+#[derive(Clone, Debug)]
+pub struct ExactlyOnce {
+    /// Whose.
+    pub session: SessionKey,
+    /// Which message of the batch came under which Packet Identifier, in order.
+    pub packet_ids: Vec<(usize, PacketId)>,
+}
+
+/// What became of a batch.
+#[derive(Debug, Default, MessageResponse)]
 pub struct Routed {
-    /// An upstream broker is far behind: wait for the log's room before the next batch.
+    /// What the acknowledgements of the batch wait for, where no outcomes say otherwise.
+    pub promise: Promise,
+    /// One for each message that was routed, or none at all where all are alike and were taken.
+    pub outcomes: Vec<Outcome>,
+    /// The rest of the batch, from the first message on that there is no room for now.
+    pub returned: Vec<ApplicationMessage>,
+    /// An upstream broker or the disk is far behind: wait for the log's room before the next batch.
     pub wait_for_room: bool,
+}
+
+/// What became of one message.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// What its publisher is told.
+    pub reason_code: ReasonCode,
+    /// When.
+    pub promise: Promise,
 }
 
 /// New or changed subscriptions of a session.
@@ -105,6 +143,10 @@ pub struct Subscribe {
     pub subscriptions: Vec<(TopicFilter, SubscriptionOptions)>,
     /// The Subscription Identifier of all of them.
     pub subscription_identifier: Option<u32>,
+    /// The key of a session that survives the process.
+    pub durable: Option<SessionKey>,
+    /// The subscriptions are those of before a restart: retained messages were sent then.
+    pub restored: bool,
 }
 
 /// The subscriptions are in force.
@@ -145,6 +187,8 @@ pub struct Delivery {
     pub subscription_identifiers: Vec<u32>,
     /// When the message was received, for its expiry.
     pub received_at: std::time::Instant,
+    /// Where the log has it, in the queue of a durable session.
+    pub offset: Option<u64>,
 }
 
 /// There is something to read in the log.
@@ -189,42 +233,6 @@ pub struct RemoveBroker(pub BrokerId);
 #[rtype(result = "Result<SharedBroker, ConfigError>")]
 pub struct ToggleBroker(pub BrokerId);
 
-/// Why the ConfigStore did not do what it was asked. Nothing was changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ConfigError {
-    /// A field of the definition is wrong.
-    Field(FieldError),
-    /// No broker has this identity.
-    NotFound(BrokerId),
-    /// Another broker has this name.
-    NameInUse(String),
-    /// The broker was given on the command line and cannot be changed here.
-    ReadOnly(String),
-    /// There are as many brokers as there may be.
-    TooMany(usize),
-    /// The file could not be written; the text says why.
-    Storage(String),
-}
-
-impl std::fmt::Display for ConfigError {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            ConfigError::Field(error) => error.fmt(formatter),
-            ConfigError::NotFound(id) => write!(formatter, "no broker has the id {id}"),
-            ConfigError::NameInUse(name) => write!(formatter, "name: {name:?} is in use by another broker"),
-            ConfigError::ReadOnly(name) => {
-                write!(formatter, "broker {name:?} was given by --upstream and cannot be changed here")
-            }
-            ConfigError::TooMany(max) => {
-                write!(formatter, "there are {max} brokers already, the most there may be")
-            }
-            ConfigError::Storage(problem) => write!(formatter, "the brokers could not be stored: {problem}"),
-        }
-    }
-}
-
-impl std::error::Error for ConfigError {}
-
 // ---- ConfigStore to Router ------------------------------------------------------------------------------
 
 /// The upstream brokers as they are now; answers with the revision that the Router holds afterwards.
@@ -237,55 +245,39 @@ pub struct BrokersChanged {
     pub brokers: Vec<SharedBroker>,
 }
 
+// ---- the web to the Router ------------------------------------------------------------------------------
+
+/// Sends a part of the log to a broker once more, beside what goes there anyway. A replay that runs gives way.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<(), ReplayError>")]
+pub struct Replay {
+    /// To whom.
+    pub broker: BrokerId,
+    /// From where; never [`StartPosition::Now`].
+    pub from: StartPosition,
+    /// What lies before this place; `None` is the end of the log as it is now.
+    pub to: Option<LogPoint>,
+    /// Messages that one of these matches; none at all means what the broker's own filters want.
+    pub topics: Vec<TopicFilter>,
+    /// How many messages go out in a second at most.
+    pub max_rate_messages: Option<u32>,
+}
+
+/// Ends a broker's replay; answers whether one ran.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Result<bool, ReplayError>")]
+pub struct StopReplay(pub BrokerId);
+
+/// Why a replay cannot be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReplayError {
+    /// No enabled broker has this identity.
+    NotRunning,
+    /// The log cannot be read; the text says why.
+    Storage(String),
+}
+
 // ---- what anyone may look at ----------------------------------------------------------------------------
-
-/// Where an upstream broker's connection stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UpstreamState {
-    /// Not enabled: nothing is forwarded and nothing kept for it.
-    Disabled,
-    /// A connection attempt is under way.
-    Connecting,
-    /// CONNACK said yes.
-    Connected,
-    /// The last attempt or connection failed; the next attempt waits for its time.
-    WaitingToRetry,
-}
-
-impl UpstreamState {
-    /// The state as the API and the dashboard show it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            UpstreamState::Disabled => "disabled",
-            UpstreamState::Connecting => "connecting",
-            UpstreamState::Connected => "connected",
-            UpstreamState::WaitingToRetry => "waiting_to_retry",
-        }
-    }
-}
-
-/// What the Router knows about one upstream broker.
-#[derive(Clone, Debug)]
-pub struct UpstreamSnapshot {
-    /// Which broker.
-    pub id: BrokerId,
-    /// Its connection.
-    pub state: UpstreamState,
-    /// How long the state has lasted.
-    pub state_age: Duration,
-    /// The text of the last failure, if there was one since the last success.
-    pub last_error: Option<String>,
-    /// Messages sent to the broker (QoS 0) or acknowledged by it (QoS 1 and 2).
-    pub forwarded: u64,
-    /// Messages that the broker will not get, by reason.
-    pub dropped: BTreeMap<&'static str, u64>,
-    /// Offsets between the end of the log and the lowest one that the broker has not acknowledged.
-    pub lag: u64,
-    /// Sent at QoS 1 or 2 and not yet acknowledged.
-    pub in_flight: u64,
-    /// Connections that were made after the first one.
-    pub reconnects: u64,
-}
 
 /// What the Router looks like.
 #[derive(Message)]
@@ -305,10 +297,8 @@ pub struct RouterSnapshot {
     pub retained: u64,
     /// Subscriptions of all sessions.
     pub subscriptions: u64,
-    /// Bytes in the memory of the log.
-    pub log_head_bytes: u64,
-    /// The offset that the next message gets.
-    pub next_offset: u64,
+    /// How the log stands.
+    pub log: LogSnapshot,
 }
 
 /// What the SessionRegistry looks like.

@@ -43,6 +43,22 @@ pub struct Metrics {
     pub subscriptions: IntGauge,
     /// `mqtt_retained_messages`.
     pub retained_messages: IntGauge,
+    /// `mqtt_broker_lag_bytes{broker}`: bytes of the log from its end to the broker's cursor.
+    pub broker_lag_bytes: IntGaugeVec,
+    /// `mqtt_broker_oldest_unsent_seconds{broker}`: age of the oldest message that the broker has not acknowledged.
+    pub broker_oldest_unsent: IntGaugeVec,
+    /// `mqtt_acknowledgements_overdue_total`: acknowledgements whose upstream brokers did not answer in time.
+    pub acknowledgements_overdue: IntCounter,
+    /// `mqtt_log_file_bytes`: the log's files.
+    pub log_file_bytes: IntGauge,
+    /// `mqtt_log_stored_offset`: everything below it survives the death of the process.
+    pub log_stored_offset: IntGauge,
+    /// `mqtt_log_synced_offset`: everything below it survives the loss of power.
+    pub log_synced_offset: IntGauge,
+    /// `mqtt_log_failing`: 1 while the disk takes nothing, else 0.
+    pub log_failing: IntGauge,
+    /// `mqtt_log_sync_seconds`: how long a flush of the files took.
+    pub log_sync: Histogram,
     /// `mqtt_log_head_bytes`: the log's part in memory.
     pub log_head_bytes: IntGauge,
     /// `mqtt_log_next_offset`: the offset that the next message gets.
@@ -135,6 +151,27 @@ impl Metrics {
             sessions: maker.gauge("mqtt_sessions", "sessions with or without a connection")?,
             subscriptions: maker.gauge("mqtt_subscriptions", "subscriptions of all sessions")?,
             retained_messages: maker.gauge("mqtt_retained_messages", "retained messages")?,
+            broker_lag_bytes: maker.gauges(
+                "mqtt_broker_lag_bytes",
+                "bytes of the log between its end and what the broker has acknowledged",
+                &["broker"],
+            )?,
+            broker_oldest_unsent: maker.gauges(
+                "mqtt_broker_oldest_unsent_seconds",
+                "age of the oldest message that the broker has not acknowledged",
+                &["broker"],
+            )?,
+            acknowledgements_overdue: maker.counter(
+                "mqtt_acknowledgements_overdue_total",
+                "acknowledgements whose upstream brokers did not answer in time",
+            )?,
+            log_file_bytes: maker.gauge("mqtt_log_file_bytes", "bytes of the log's files")?,
+            log_stored_offset: maker
+                .gauge("mqtt_log_stored_offset", "everything below it survives the death of the process")?,
+            log_synced_offset: maker
+                .gauge("mqtt_log_synced_offset", "everything below it survives the loss of power")?,
+            log_failing: maker.gauge("mqtt_log_failing", "1 while the disk takes nothing, else 0")?,
+            log_sync: maker.latency("mqtt_log_sync_seconds", "how long a flush of the log's files took")?,
             log_head_bytes: maker.gauge("mqtt_log_head_bytes", "bytes of the log in memory")?,
             log_next_offset: maker.gauge("mqtt_log_next_offset", "offset that the next message gets")?,
             registry,

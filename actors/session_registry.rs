@@ -16,6 +16,8 @@ use crate::messages::{
     Attach, Authenticate, Drain, GetSessionsSnapshot, Offer, Refused, Resume, Retire, SessionEnded,
     SessionId, SessionsSnapshot,
 };
+use crate::store::{Change, SessionKey, StoredSession};
+use crate::upstream_broker::unix_micros;
 
 /// The actor.
 pub struct SessionRegistry {
@@ -24,6 +26,8 @@ pub struct SessionRegistry {
     authenticator: Recipient<Authenticate>,
     context: Arc<SessionContext>,
     draining: bool,
+    /// Sessions of before a restart that have no actor yet.
+    stored: Vec<StoredSession>,
 }
 
 struct Entry {
@@ -34,7 +38,50 @@ struct Entry {
 impl SessionRegistry {
     /// A registry whose sessions get `context`.
     pub fn new(authenticator: Recipient<Authenticate>, context: Arc<SessionContext>) -> SessionRegistry {
-        SessionRegistry { sessions: HashMap::default(), next_id: 0, authenticator, context, draining: false }
+        SessionRegistry {
+            sessions: HashMap::default(),
+            next_id: 0,
+            authenticator,
+            context,
+            draining: false,
+            stored: Vec::new(),
+        }
+    }
+
+    /// Sessions of before a restart.
+    pub fn restored(mut self, stored: Vec<StoredSession>) -> SessionRegistry {
+        self.stored = stored;
+        self
+    }
+
+    /// Each session of before goes on without a connection, unless it was to end with that.
+    fn restore_sessions(&mut self, context: &mut Context<Self>) {
+        for stored in std::mem::take(&mut self.stored) {
+            if stored.expiry_secs == 0 {
+                self.record_ended(&stored.client_id);
+                continue;
+            }
+            let (id, client_id) = (self.next_session_id(), stored.client_id.clone());
+            let ended = context.address().recipient();
+            let session = DeviceSession::new(id, client_id.clone(), self.context.clone(), ended);
+            let address = session.restored(stored).start();
+            self.sessions.insert(client_id, Entry { id, address });
+        }
+        self.context.metrics.sessions.set(self.sessions.len() as i64);
+    }
+
+    fn next_session_id(&mut self) -> SessionId {
+        let id = SessionId(self.next_id);
+        self.next_id += 1;
+        id
+    }
+
+    /// Nothing of the client's session is to come back after a restart.
+    fn record_ended(&self, client_id: &ClientId) {
+        if self.context.log.is_durable() {
+            let ended = Change::SessionEnded { session: SessionKey::of_client(client_id) };
+            self.context.log.append_changes(&[ended], unix_micros());
+        }
     }
 
     /// What speaks against this client before anyone asks who it is.
@@ -93,8 +140,11 @@ impl SessionRegistry {
         context: &mut Context<Self>,
     ) {
         let Attach { connect, connection } = attach;
-        let id = SessionId(self.next_id);
-        self.next_id += 1;
+        if self.sessions.contains_key(&client_id) {
+            // Before the new one writes anything down.
+            self.record_ended(&client_id);
+        }
+        let id = self.next_session_id();
         let ended = context.address().recipient();
         let session = DeviceSession::new(id, client_id.clone(), self.context.clone(), ended);
         let address = session.with_connection(connect, connection, assigned).start();
@@ -120,6 +170,7 @@ impl Actor for SessionRegistry {
 
     fn started(&mut self, context: &mut Context<Self>) {
         context.set_mailbox_capacity(limits::MAILBOX_MESSAGES);
+        self.restore_sessions(context);
     }
 }
 

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
+use crate::acknowledgement::Acknowledgements;
 use crate::authenticator::{Authenticator, Credentials};
 use crate::config_store::ConfigStore;
 use crate::device_session::{SessionContext, SessionLimits};
 use crate::message_log::MessageLog;
-use crate::messages::{Attach, Drain, GetRouterSnapshot, GetSessionsSnapshot};
+use crate::messages::{Attach, Drain, GetRouterSnapshot, GetSessionsSnapshot, Replay, StopReplay};
 use crate::router::{Router, RouterLimits};
 use crate::session_registry::SessionRegistry;
+use crate::store::StoredState;
 use crate::{Metrics, limits};
 
 /// What the actors are told at start.
@@ -22,8 +24,8 @@ pub struct ActorSettings {
     pub credentials: Option<Credentials>,
     /// The most retained messages.
     pub retained_messages_max: usize,
-    /// The most bytes of the log in memory.
-    pub log_head_bytes_max: usize,
+    /// What acknowledgements wait for.
+    pub acknowledgements: Acknowledgements,
 }
 
 /// The running actors, as far as the doors need them.
@@ -34,38 +36,58 @@ pub struct Actors {
     pub config_store: Addr<ConfigStore>,
     /// Answers for the Router.
     pub router_snapshot: Recipient<GetRouterSnapshot>,
+    /// Begins replays.
+    pub replay: Recipient<Replay>,
+    /// Ends replays.
+    pub stop_replay: Recipient<StopReplay>,
     /// Answers for the sessions.
     pub sessions_snapshot: Recipient<GetSessionsSnapshot>,
+    /// How the log stands.
+    pub log: Arc<MessageLog>,
     registry: Addr<SessionRegistry>,
     router: Addr<Router>,
 }
 
-/// Starts all actors on this thread; the ConfigStore gets one of its own, since it waits for the disk.
-pub fn start(settings: ActorSettings, mut config_store: ConfigStore, metrics: Arc<Metrics>) -> Actors {
-    let log = MessageLog::new(settings.log_head_bytes_max);
+/// Starts all actors on this thread, with the state of before; the ConfigStore gets a thread of its own, since it
+/// waits for the disk.
+pub fn start(
+    settings: ActorSettings,
+    mut config_store: ConfigStore,
+    log: Arc<MessageLog>,
+    stored: StoredState,
+    metrics: Arc<Metrics>,
+) -> Actors {
+    let acknowledgements = Arc::new(settings.acknowledgements);
     let router_limits = RouterLimits {
         retained_messages_max: settings.retained_messages_max,
         packet_bytes_max: limits::UPSTREAM_PACKET_BYTES_MAX,
     };
-    let router = Router::new(log.clone(), metrics.clone(), router_limits).start();
+    let router = Router::new(log.clone(), metrics.clone(), router_limits)
+        .with_acknowledgements(acknowledgements.clone())
+        .restored(stored.retained, stored.upstreams)
+        .start();
     let authenticator = Authenticator::new(settings.credentials).start();
     let shared = Arc::new(SessionContext {
         router: router.clone().recipient(),
         subscribe: router.clone().recipient(),
         unsubscribe: router.clone().recipient(),
-        log,
+        log: log.clone(),
+        acknowledgements,
         metrics,
         connected: 0.into(),
         limits: settings.sessions,
     });
-    let registry = SessionRegistry::new(authenticator.recipient(), shared).start();
+    let registry = SessionRegistry::new(authenticator.recipient(), shared).restored(stored.sessions).start();
     config_store.set_router(router.clone().recipient());
     let config_store = ConfigStore::start_in_arbiter(&Arbiter::new().handle(), move |_| config_store);
     Actors {
         attach: registry.clone().recipient(),
         config_store,
         router_snapshot: router.clone().recipient(),
+        replay: router.clone().recipient(),
+        stop_replay: router.clone().recipient(),
         sessions_snapshot: registry.clone().recipient(),
+        log,
         registry,
         router,
     }

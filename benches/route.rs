@@ -75,6 +75,8 @@ impl Rig {
                 deliver: Subscriber(delivered.clone()).start().recipient(),
                 subscriptions: vec![(filter, options)],
                 subscription_identifier: None,
+                durable: None,
+                restored: false,
             };
             router.send(subscribe).await.expect("the Router lives");
         }
@@ -86,7 +88,7 @@ impl Rig {
     async fn route(&self, batches: &[Vec<ApplicationMessage>], count: u64) -> Duration {
         let mut elapsed = Duration::ZERO;
         for batch in batches.iter().cycle().take(count as usize) {
-            let route = Route { origin: Origin::Device, publisher: None, batch: batch.clone() };
+            let route = Route::new(Origin::Device, batch.clone());
             let wanted = self.delivered.load(Ordering::Relaxed) + self.share();
             let start = Instant::now();
             let routed = self.router.send(route).await.expect("the Router lives");
@@ -146,7 +148,7 @@ fn read_all(reader: &mut LogReader) -> usize {
         reader.advance();
     }
     let end = reader.position();
-    reader.publish(end);
+    reader.publish(end, None);
     payload_bytes
 }
 
@@ -161,7 +163,7 @@ fn append_and_read(criterion: &mut Criterion) {
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
                 let batch = turns.next().map_or(&[][..], Vec::as_slice);
-                log.append(batch.iter(), Origin::Device, 1);
+                log.append_plain(batch.iter(), Origin::Device, 1);
                 for reader in &mut readers {
                     assert_eq!(read_all(reader), BATCH_MESSAGES * PAYLOAD_BYTES);
                 }

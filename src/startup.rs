@@ -11,7 +11,9 @@ use actors::Metrics;
 use actors::authenticator::Credentials;
 use actors::config_store::ConfigStore;
 use actors::device_session::SessionLimits;
+use actors::message_log::DiskOptions;
 use actors::start::{ActorSettings, Actors};
+use actors::storage::Storage;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 
@@ -50,6 +52,7 @@ pub fn run(settings: Settings) -> Result<(), StartupError> {
 /// The running proxy.
 struct Proxy {
     actors: Actors,
+    storage: Storage,
     listeners: Vec<JoinHandle<()>>,
     web: ServerHandle,
     readiness: Arc<Readiness>,
@@ -65,6 +68,8 @@ impl Proxy {
             .map_err(|error| StartupError(error.to_string()))?;
         let metrics = Metrics::new().map_err(|error| StartupError(format!("metrics: {error}")))?;
         let metrics = Arc::new(metrics);
+        let (storage, stored) =
+            Storage::open(&settings.data_dir, disk_options(&settings), &metrics).map_err(StartupError)?;
         let readiness = Arc::new(Readiness::default());
         readiness.set_store_open(true);
 
@@ -78,7 +83,9 @@ impl Proxy {
         let web_socket = std::net::TcpListener::bind(settings.web.listen)
             .map_err(|error| cannot_listen(settings.web.listen, "--web or [web] listen", &error))?;
 
-        let actors = actors::start::start(actor_settings(&settings), config_store, metrics.clone());
+        let log = storage.log().clone();
+        let actors =
+            actors::start::start(actor_settings(&settings), config_store, log, stored, metrics.clone());
         let web = serve_web(&settings, web_socket, &actors, &metrics, &readiness)
             .map_err(|error| cannot_listen(settings.web.listen, "--web or [web] listen", &error))?;
         let handshake = Handshake {
@@ -93,7 +100,7 @@ impl Proxy {
         }
         readiness.set_listeners_bound(true);
         log::info!("ready");
-        Ok(Proxy { actors, listeners, web, readiness, settings })
+        Ok(Proxy { actors, storage, listeners, web, readiness, settings })
     }
 
     /// Takes no more clients, says goodbye to those there are, lets upstream brokers have what is left.
@@ -104,6 +111,8 @@ impl Proxy {
         }
         self.actors.drain(self.settings.server.drain_timeout).await;
         self.web.stop(false).await;
+        // Nobody writes any more; what is left to do is the disk's.
+        self.storage.close();
     }
 }
 
@@ -125,7 +134,21 @@ fn actor_settings(settings: &Settings) -> ActorSettings {
             password: required.password.clone(),
         }),
         retained_messages_max: limits.retained_messages_max,
-        log_head_bytes_max: settings.log.head_bytes_max,
+        acknowledgements: settings.acknowledgements.clone(),
+    }
+}
+
+fn disk_options(settings: &Settings) -> DiskOptions {
+    let log = &settings.log;
+    DiskOptions {
+        dir: settings.data_dir.join("log"),
+        segment_bytes: log.segment_bytes,
+        retention_bytes_max: log.retention_bytes_max,
+        retention: log.retention,
+        history_bytes_max: log.history_bytes_max,
+        sync_interval: log.sync_interval,
+        persist_qos0: log.persist_qos0,
+        head_bytes_max: log.head_bytes_max,
     }
 }
 
@@ -141,6 +164,9 @@ fn serve_web(
     let state = WebState {
         config_store: actors.config_store.clone(),
         router: actors.router_snapshot.clone(),
+        replay: actors.replay.clone(),
+        stop_replay: actors.stop_replay.clone(),
+        log: actors.log.clone(),
         sessions: actors.sessions_snapshot.clone(),
         metrics: metrics.clone(),
         readiness: readiness.clone(),

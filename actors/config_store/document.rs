@@ -68,6 +68,16 @@ pub struct Entry {
     topics: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_qos: Option<u32>,
+    #[serde(deserialize_with = "text_or_number")]
+    start_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queue_bytes_max: Option<u64>,
+    on_full: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_rate_messages: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_rate_bytes: Option<u64>,
+    live_first: Option<bool>,
     bidirectional: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     subscription_topics: Option<Vec<String>>,
@@ -81,6 +91,16 @@ fn password<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>
         None => Ok(None),
         Some(Value::String(password)) => Ok(Some(password)),
         Some(_) => Err(serde::de::Error::custom("password must be a text in quotation marks")),
+    }
+}
+
+/// A text, or a number as the text that it is written as.
+fn text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    match Option::<Value>::deserialize(deserializer)? {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(Value::Number(number)) => Ok(Some(number.to_string())),
+        Some(_) => Err(serde::de::Error::custom("start_at must be a text or a number")),
     }
 }
 
@@ -132,6 +152,7 @@ impl Entry {
     pub fn of(broker: &Broker, vault: Option<&Vault>) -> Result<Entry, String> {
         let tls = broker.tls.as_ref();
         let subscription = broker.subscription.as_ref();
+        let backlog = &broker.backlog;
         let strings = |filters: &[mqtt::TopicFilter]| {
             filters.iter().map(|filter| filter.as_str().to_owned()).collect::<Vec<_>>()
         };
@@ -155,6 +176,12 @@ impl Entry {
             clean_session: Some(broker.clean_session),
             topics: Some(strings(&broker.rule.topics)),
             max_qos: broker.rule.max_qos.map(|qos| qos.as_u8().into()),
+            start_at: Some(backlog.start_at.to_string()),
+            queue_bytes_max: backlog.queue_bytes_max,
+            on_full: Some(backlog.on_full.as_str().to_owned()),
+            max_rate_messages: backlog.max_rate_messages.map(u64::from),
+            max_rate_bytes: backlog.max_rate_bytes,
+            live_first: Some(backlog.live_first),
             bidirectional: Some(subscription.is_some()),
             subscription_topics: subscription.map(|subscription| strings(&subscription.topics)),
             subscription_qos: subscription.map(|subscription| subscription.qos.as_u8().into()),
@@ -205,6 +232,12 @@ impl Entry {
             ca_cert_path: Some(self.ca_cert_path),
             topics: self.topics,
             max_qos: Some(self.max_qos),
+            start_at: Some(self.start_at),
+            queue_bytes_max: Some(self.queue_bytes_max),
+            on_full: Some(self.on_full),
+            max_rate_messages: Some(self.max_rate_messages),
+            max_rate_bytes: Some(self.max_rate_bytes),
+            live_first: self.live_first,
             bidirectional: self.bidirectional,
             subscription_topics: self.subscription_topics,
             subscription_qos: self.subscription_qos,

@@ -3,8 +3,11 @@
 
 mod announcer;
 mod document;
+mod error;
 mod file;
 mod secret;
+
+pub use error::ConfigError;
 
 use std::path::Path;
 
@@ -18,7 +21,7 @@ use crate::broker::{Broker, BrokerId, BrokerSource, Secret, SharedBroker};
 use crate::broker_changes::{BrokerChanges, FieldError};
 use crate::limits;
 use crate::messages::{
-    AddBroker, BrokersChanged, ConfigError, GetBroker, ListBrokers, RemoveBroker, ToggleBroker, UpdateBroker,
+    AddBroker, BrokersChanged, GetBroker, ListBrokers, RemoveBroker, ToggleBroker, UpdateBroker,
 };
 
 /// Why the store could not be opened, in one line. Nothing was overwritten.

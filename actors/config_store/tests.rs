@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use super::*;
+use crate::broker::Backlog;
+use crate::start_position::StartPosition;
 
 /// A directory that is gone with the test.
 struct TestDir(PathBuf);
@@ -67,6 +69,12 @@ fn full(name: &str) -> BrokerChanges {
         ca_cert_path: Some(Some("/etc/ca.pem".to_owned())),
         topics: Some(vec!["a/#".to_owned(), "b/+".to_owned()]),
         max_qos: Some(Some(1)),
+        start_at: Some(Some("2026-01-31T08:00:00Z".to_owned())),
+        queue_bytes_max: Some(Some(65_536)),
+        on_full: Some(Some("reject".to_owned())),
+        max_rate_messages: Some(Some(100)),
+        max_rate_bytes: Some(Some(1_000_000)),
+        live_first: Some(true),
         bidirectional: Some(true),
         subscription_topics: Some(vec!["down/#".to_owned()]),
         subscription_qos: Some(2),
@@ -151,6 +159,15 @@ fn what_is_wrong_with_the_file_is_said_in_one_line_and_the_file_stays() {
         (broker(r#""address":5"#), vec!["invalid type", "line 1 column"]),
         (broker(r#""address":"h","port":70000"#), vec!["broker \"b\": port: 70000"]),
         (broker(r#""address":"h","topics":["a/#/b"]"#), vec!["broker \"b\": topics: \"a/#/b\""]),
+        (broker(r#""address":"h","start_at":true"#), vec!["start_at must be", "line 1 column"]),
+        (broker(r#""address":"h","start_at":"later""#), vec!["broker \"b\": start_at: \"later\""]),
+        (broker(r#""address":"h","start_at":1.5"#), vec!["broker \"b\": start_at: \"1.5\""]),
+        (
+            broker(r#""address":"h","queue_bytes_max":1"#),
+            vec!["broker \"b\": queue_bytes_max: must be 65536"],
+        ),
+        (broker(r#""address":"h","on_full":"wait""#), vec!["broker \"b\": on_full: \"wait\""]),
+        (broker(r#""address":"h","max_rate_messages":0"#), vec!["broker \"b\": max_rate_messages: 0"]),
         (broker(r#""port":1883"#), vec!["broker \"b\": address: must be given"]),
         (r#"{"version":1,"brokers":[{"address":"h"}]}"#.to_owned(), vec!["broker number 1: name"]),
         (broker(r#""address":"h"},{"name":"b","address":"i""#), vec!["broker \"b\": name: another"]),
@@ -186,6 +203,16 @@ fn a_file_written_by_hand_is_completed_once() {
     let first = open(&dir).brokers().to_vec();
     assert_eq!((first[0].port, first[0].enabled), (8_883, true));
     assert_eq!(open(&dir).brokers(), first, "the identity was stored");
+}
+
+#[test]
+fn a_file_from_before_there_was_a_backlog_means_the_defaults_and_an_offset_may_be_a_number() {
+    let dir = TestDir::with(
+        r#"{"version": 1, "brokers": [{"name": "a", "address": "h"}, {"name": "b", "address": "h", "start_at": 17}]}"#,
+    );
+    let store = open(&dir);
+    assert_eq!(store.brokers()[0].backlog, Backlog::default());
+    assert_eq!(store.brokers()[1].backlog.start_at, StartPosition::Offset(17));
 }
 
 #[test]

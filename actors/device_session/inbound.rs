@@ -1,17 +1,20 @@
 //! What a session's client sends: every packet, in the order of its arrival.
 
 use actix::prelude::*;
-use mqtt::packet::acknowledgement::{self, AcknowledgementKind};
+use mqtt::packet::acknowledgement::AcknowledgementKind;
 use mqtt::packet::{
     Acknowledgement, Disconnect, Packet, Publish, SubAck, Subscribe as SubscribePacket, UnsubAck,
     Unsubscribe as UnsubscribePacket, ping,
 };
 use mqtt::property::PropertyId;
 use mqtt::session::{Arrival, PubRecOutcome, SessionEnd, UnexpectedAcknowledgement};
-use mqtt::{Message as ApplicationMessage, PacketId, Properties, ProtocolVersion, QoS, ReasonCode};
+use mqtt::{Message as ApplicationMessage, PacketId, Properties, QoS, ReasonCode};
 
+use super::answers::{Answer, Due};
 use super::{DeviceSession, Ending, Progress};
-use crate::messages::{Route, Subscribe, Unsubscribe};
+use crate::messages::{ExactlyOnce, Route, Routed, Subscribe, Unsubscribe};
+use crate::promise::Promise;
+use crate::store::{Change, SessionKey};
 use crate::{Origin, limits};
 
 /// Packets that were read and not handled yet, and what becomes of those that are being handled.
@@ -21,9 +24,9 @@ pub struct Pending {
     /// The first packet that is not handled.
     next: usize,
     /// Messages on their way to the Router.
-    batch: Vec<ApplicationMessage>,
+    pub(super) batch: Vec<ApplicationMessage>,
     /// What the client is told when the batch is in the log, in the order of the packets `[MQTT-4.6.0-2]`.
-    acknowledgements: Vec<(PacketId, QoS, ReasonCode)>,
+    pub(super) acknowledgements: Vec<Due>,
 }
 
 impl Pending {
@@ -39,6 +42,14 @@ impl Pending {
         &mut self.packets
     }
 
+    /// The QoS 2 messages of the batch, for a session that survives the process.
+    fn exactly_once(&self, session: SessionKey) -> Option<ExactlyOnce> {
+        let qos_2 = self.acknowledgements.iter().filter(|due| due.qos == QoS::ExactlyOnce);
+        let packet_ids: Vec<_> =
+            qos_2.filter_map(|due| due.message.map(|index| (index, due.packet_id))).collect();
+        (!packet_ids.is_empty()).then_some(ExactlyOnce { session, packet_ids })
+    }
+
     fn take_next(&mut self) -> Option<Packet> {
         let packet = self.packets.get_mut(self.next)?;
         self.next += 1;
@@ -51,6 +62,9 @@ impl DeviceSession {
     pub(super) fn handle_pending(&mut self, context: &mut Context<Self>) -> Result<Progress, Ending> {
         loop {
             let Some(attachment) = &mut self.attachment else { return Ok(Progress::Waiting) };
+            if attachment.routing_paused {
+                return Ok(Progress::Waiting);
+            }
             let pending = &mut attachment.pending;
             let publish_next = matches!(pending.packets.get(pending.next), Some(Packet::Publish(_)));
             let batch_waits = !pending.batch.is_empty() || !pending.acknowledgements.is_empty();
@@ -115,98 +129,55 @@ impl DeviceSession {
             .aliases
             .resolve(topic_name, alias)
             .map_err(|error| Ending::by_server(error.reason_code(), "topic alias"))?;
+        let mut arrival = Arrival::New;
         if let Some(packet_id) = packet_id {
-            let arrival = self.inflow.publish(qos, packet_id).map_err(|_| {
+            arrival = self.inflow.publish(qos, packet_id).map_err(|_| {
                 Ending::by_server(ReasonCode::ReceiveMaximumExceeded, "receive maximum exceeded")
             })?;
-            if arrival == Arrival::Duplicate {
-                attachment.pending.acknowledgements.push((packet_id, qos, ReasonCode::Success));
-                return Ok(());
-            }
         }
         // `$SYS` is ours to write.
         let refused = topic_name.is_dollar() && topic_name.as_str().starts_with("$SYS/");
+        let is_routed = arrival == Arrival::New && !refused;
         if let Some(packet_id) = packet_id {
-            let reason_code = if refused { ReasonCode::NotAuthorized } else { ReasonCode::Success };
-            attachment.pending.acknowledgements.push((packet_id, qos, reason_code));
-        }
-        if !refused {
-            attachment.pending.batch.push(ApplicationMessage {
-                topic_name,
+            attachment.pending.acknowledgements.push(Due {
+                packet_id,
                 qos,
-                retain,
-                properties,
-                payload,
+                reason_code: if refused { ReasonCode::NotAuthorized } else { ReasonCode::Success },
+                message: is_routed.then_some(attachment.pending.batch.len()),
             });
+        }
+        if is_routed {
+            let message = ApplicationMessage { topic_name, qos, retain, properties, payload };
+            attachment.pending.batch.push(message);
         }
         Ok(())
     }
 
-    /// Gives the batch to the Router and acknowledges it when it is in the log. Until then nothing more is read
-    /// from the client: its TCP window is the back pressure.
+    /// Gives the batch to the Router. Until it answers nothing more is read from the client: its TCP window is the
+    /// back pressure.
     fn route(&mut self, context: &mut Context<Self>) {
         let Some(attachment) = &mut self.attachment else { return };
         let batch = std::mem::take(&mut attachment.pending.batch);
         if batch.is_empty() {
-            self.acknowledge();
+            self.acknowledge(&Routed::default(), 0);
             // The driver goes on at once.
             context.wait(actix::fut::ready(()));
             return;
         }
-        let route = Route { origin: Origin::Device, publisher: Some(self.id), batch };
+        let count = batch.len();
+        let route = Route {
+            origin: Origin::Device,
+            publisher: Some(self.id),
+            exactly_once: self.durable.and_then(|session| attachment.pending.exactly_once(session)),
+            may_refuse: attachment.client.version.is_v5(),
+            batch,
+        };
         let routed = self.shared.router.send(route).into_actor(self);
-        context.wait(routed.map(|routed, session, context| match routed {
-            Ok(routed) => {
-                session.acknowledge();
-                if routed.wait_for_room {
-                    session.wait_for_room(context);
-                }
-            }
+        context.wait(routed.map(move |routed, session, context| match routed {
+            Ok(routed) => session.routed(routed, count, context),
             // The Router is gone, so the process is ending: nothing is acknowledged that is not in the log.
             Err(_) => context.stop(),
         }));
-    }
-
-    /// Stops reading until the upstream brokers have caught up.
-    fn wait_for_room(&mut self, context: &mut Context<Self>) {
-        let Some(attachment) = &mut self.attachment else { return };
-        attachment.reading_paused = true;
-        let log = self.shared.log.clone();
-        let room = async move { log.room().await };
-        context.spawn(room.into_actor(self).map(|(), session, context| {
-            if let Some(attachment) = &mut session.attachment {
-                attachment.reading_paused = false;
-            }
-            // The driver may have had its turn already: this gives it another.
-            context.wait(actix::fut::ready(()));
-        }));
-    }
-
-    /// PUBACK and PUBREC for the batch that is in the log.
-    fn acknowledge(&mut self) {
-        let Some(attachment) = &mut self.attachment else { return };
-        let v5 = attachment.client.version.is_v5();
-        for (packet_id, qos, reason_code) in attachment.pending.acknowledgements.drain(..) {
-            let kind = match qos {
-                QoS::ExactlyOnce => AcknowledgementKind::PubRec,
-                _ => AcknowledgementKind::PubAck,
-            };
-            if kind == AcknowledgementKind::PubAck {
-                self.inflow.puback_sent();
-            }
-            let output = attachment.connection.output();
-            if reason_code.is_error() && v5 {
-                if kind == AcknowledgementKind::PubRec {
-                    self.inflow.pubrec_refused(packet_id);
-                }
-                let packet = Acknowledgement { packet_id, reason_code, properties: Properties::default() };
-                if let Err(error) = packet.encode(kind, ProtocolVersion::V5, output) {
-                    log::error!("client {}: {error}", self.client_id);
-                }
-            } else {
-                acknowledgement::encode_success(output, kind, packet_id);
-            }
-        }
     }
 
     fn pubrec(&mut self, packet: &Acknowledgement) -> Result<(), Ending> {
@@ -223,15 +194,21 @@ impl DeviceSession {
         Ok(())
     }
 
+    /// PUBREL: PUBCOMP goes out when a restart cannot bring the identifier back, or the client's next message under it
+    /// would be taken for a repeat.
     fn pubrel(&mut self, packet_id: PacketId) {
-        let reason_code = match self.inflow.pubrel(packet_id) {
-            true => ReasonCode::Success,
-            false => ReasonCode::PacketIdentifierNotFound,
+        let (reason_code, promise) = match (self.inflow.pubrel(packet_id), self.durable) {
+            (false, _) => (ReasonCode::PacketIdentifierNotFound, Promise::Nothing),
+            (true, None) => (ReasonCode::Success, Promise::Nothing),
+            (true, Some(session)) => {
+                let released = Change::Released { session, packet_ids: vec![packet_id] };
+                (ReasonCode::Success, self.record(&[released]))
+            }
         };
-        self.answer(AcknowledgementKind::PubComp, packet_id, reason_code);
+        self.held.push(promise, Answer::PubComp(packet_id, reason_code));
     }
 
-    fn answer(&mut self, kind: AcknowledgementKind, packet_id: PacketId, reason_code: ReasonCode) {
+    pub(super) fn answer(&mut self, kind: AcknowledgementKind, packet_id: PacketId, reason_code: ReasonCode) {
         let Some(attachment) = &mut self.attachment else { return };
         let packet = Acknowledgement { packet_id, reason_code, properties: Properties::default() };
         if let Err(error) = packet.encode(kind, attachment.client.version, attachment.connection.output()) {
@@ -257,11 +234,15 @@ impl DeviceSession {
             }
             accepted.push((filter, options));
         }
+        let subscription_identifier = packet.properties.subscription_identifiers().next();
+        let promise = self.record_subscriptions(&accepted, subscription_identifier);
         let subscribe = Subscribe {
             session_id: self.id,
             deliver: context.address().recipient(),
             subscriptions: accepted,
-            subscription_identifier: packet.properties.subscription_identifiers().next(),
+            subscription_identifier,
+            durable: self.durable,
+            restored: false,
         };
         let packet_id = packet.packet_id;
         let subscribed = self.shared.subscribe.send(subscribe).into_actor(self);
@@ -270,12 +251,10 @@ impl DeviceSession {
                 context.stop();
                 return;
             };
-            let properties = Properties::default();
-            session.queue(&Packet::SubAck(SubAck { packet_id, properties, reason_codes }));
-            let (connected, queue_limits) = (session.attachment.is_some(), session.queue_limits());
-            for delivery in subscribed.retained {
-                session.outbound.accept(delivery, connected, &queue_limits);
-            }
+            let mut retained = subscribed.retained;
+            session.record_queued(&mut retained);
+            let suback = SubAck { packet_id, properties: Properties::default(), reason_codes };
+            session.held.push(promise, Answer::Packet(Box::new(Packet::SubAck(suback)), retained));
         }));
     }
 
@@ -285,6 +264,7 @@ impl DeviceSession {
                 self.shared.metrics.subscriptions.dec();
             }
         }
+        let promise = self.record_unsubscribed(&packet.topic_filters);
         let packet_id = packet.packet_id;
         let unsubscribe = Unsubscribe { session_id: self.id, topic_filters: packet.topic_filters };
         let unsubscribed = self.shared.unsubscribe.send(unsubscribe).into_actor(self);
@@ -298,8 +278,8 @@ impl DeviceSession {
                 false => ReasonCode::NoSubscriptionExisted,
             };
             let reason_codes = existed.into_iter().map(reason_code).collect();
-            let properties = Properties::default();
-            session.queue(&Packet::UnsubAck(UnsubAck { packet_id, properties, reason_codes }));
+            let unsuback = UnsubAck { packet_id, properties: Properties::default(), reason_codes };
+            session.held.push(promise, Answer::Packet(Box::new(Packet::UnsubAck(unsuback)), Vec::new()));
         }));
     }
 

@@ -16,8 +16,11 @@ use mqtt::{ClientId, Message as ApplicationMessage, Properties, Property, Protoc
 use super::inbound::Pending;
 use super::outbound::{ClientLimits, Outbound};
 use super::{Attachment, DeviceSession, Ending, SessionContext};
+use crate::acknowledgement::OnDeadline;
 use crate::connection::Connection;
+use crate::message_log::Registration;
 use crate::messages::{Route, SessionEnded, SessionId, Unsubscribe};
+use crate::promise::HeldAnswers;
 use crate::{Origin, limits};
 
 impl DeviceSession {
@@ -28,11 +31,18 @@ impl DeviceSession {
         shared: Arc<SessionContext>,
         ended: Recipient<SessionEnded>,
     ) -> DeviceSession {
+        let withhold = shared.acknowledgements.on_deadline == OnDeadline::Withhold;
         DeviceSession {
             id,
             client_id,
             shared,
             ended,
+            held: HeldAnswers::new(withhold),
+            durable: None,
+            superseded: false,
+            output_gate: 0,
+            gate_registration: Registration::default(),
+            to_subscribe: Vec::new(),
             attachment: None,
             outbound: Outbound::new(),
             inflow: Inflow::new(u16::MAX),
@@ -71,6 +81,9 @@ impl DeviceSession {
                 SessionExpiry::from_clean_session(connect.clean_start, limits.session_expiry_secs_max)
             }
         };
+        self.record_connected(session_present);
+        // Answers of an earlier connection are of no use on this one.
+        self.held = HeldAnswers::new(self.shared.acknowledgements.on_deadline == OnDeadline::Withhold);
         self.will = connect.will.clone().map(Box::new);
         self.inflow.resume(if version.is_v5() { limits.receive_maximum } else { u16::MAX });
         let client = client_limits(connect);
@@ -92,6 +105,7 @@ impl DeviceSession {
             aliases: InboundAliases::new(limits.topic_alias_maximum),
             pending: Pending::default(),
             reading_paused: false,
+            routing_paused: false,
             problem_information: connect.properties.request_problem_information() != Some(false),
         }));
         self.shared.connected.fetch_add(1, Ordering::Relaxed);
@@ -150,6 +164,7 @@ impl DeviceSession {
         if self.expiry.ends_with_connection() {
             self.end();
         } else {
+            self.record_disconnected();
             self.ends_at = self.expiry.ends_at(now);
         }
     }
@@ -183,6 +198,9 @@ impl DeviceSession {
             close(attachment, &Ending::by_server(reason_code, reason_code.text()))
         });
         let will = self.will.take().map(|will| self.shared.router.send(self.will_route(*will)));
+        if goodbye.is_some() {
+            self.record_disconnected();
+        }
         self.is_over = true;
         async move {
             if let Some(will) = will {
@@ -237,7 +255,7 @@ impl DeviceSession {
             properties: will.properties.without(|id| id == PropertyId::WillDelayInterval),
             payload: will.payload,
         };
-        Route { origin: Origin::Will, publisher: Some(self.id), batch: vec![message] }
+        Route { publisher: Some(self.id), ..Route::new(Origin::Will, vec![message]) }
     }
 
     fn publish_will(&mut self) {
@@ -253,6 +271,7 @@ impl DeviceSession {
     /// The session is over: its subscriptions end, and the registry forgets it.
     fn end(&mut self) {
         self.is_over = true;
+        self.record_ended();
         let topic_filters: Vec<_> = std::mem::take(&mut self.subscriptions).into_iter().collect();
         self.shared.metrics.subscriptions.sub(topic_filters.len() as i64);
         let ended = self.ended.send(SessionEnded { client_id: self.client_id.clone(), session_id: self.id });

@@ -1,7 +1,9 @@
 //! The actor of one MQTT Session, with or without a Network Connection. It owns the Session State; what comes
 //! in is handled in `inbound`, what goes out in `outbound`, and how connections come and go in `lifecycle`.
 
+mod answers;
 mod inbound;
+mod journal;
 mod lifecycle;
 mod outbound;
 
@@ -14,18 +16,22 @@ use std::time::Instant;
 
 use actix::prelude::*;
 use foldhash::fast::RandomState;
-use mqtt::packet::{Packet, Will};
+use mqtt::packet::{Packet, SubscriptionOptions, Will};
 use mqtt::session::{Inflow, KeepAlive, SessionEnd, SessionExpiry};
 use mqtt::topic::alias::InboundAliases;
 use mqtt::{ClientId, ReasonCode, TopicFilter};
 use tokio::time::Sleep;
 
+use crate::acknowledgement::Acknowledgements;
 use crate::connection::{Connection, ConnectionError};
-use crate::message_log::MessageLog;
+use crate::message_log::{MessageLog, Registration};
 use crate::messages::{
     Deliver, Drain, Resume, Retire, Route, SessionEnded, SessionId, Subscribe, Unsubscribe,
 };
+use crate::promise::HeldAnswers;
+use crate::store::SessionKey;
 use crate::{Metrics, limits};
+use answers::Answer;
 use inbound::Pending;
 use outbound::{ClientLimits, Outbound, QueueLimits};
 
@@ -60,6 +66,8 @@ pub struct SessionContext {
     pub unsubscribe: Recipient<Unsubscribe>,
     /// The log, for back pressure.
     pub log: Arc<MessageLog>,
+    /// What acknowledgements wait for.
+    pub acknowledgements: Arc<Acknowledgements>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// How many sessions have a connection.
@@ -85,6 +93,17 @@ pub struct DeviceSession {
     ends_at: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
     is_over: bool,
+    /// Answers that wait until what they promise is true.
+    held: HeldAnswers<Answer>,
+    /// The key of a session that survives the process.
+    durable: Option<SessionKey>,
+    /// Another session has this Client Identifier now, so this one's end is none of the store's business.
+    superseded: bool,
+    /// What is encoded goes out once everything below this offset is stored.
+    output_gate: u64,
+    gate_registration: Registration,
+    /// Subscriptions of before a restart that the Router does not know yet.
+    to_subscribe: Vec<(TopicFilter, SubscriptionOptions, Option<u32>)>,
 }
 
 /// The Network Connection with all that belongs to it alone.
@@ -97,6 +116,8 @@ struct Attachment {
     pending: Pending,
     /// Publishers wait for the log's room: nothing is read.
     reading_paused: bool,
+    /// An upstream broker may not fall behind further: nothing is routed.
+    routing_paused: bool,
     /// Whether Reason Strings may be sent (Request Problem Information).
     problem_information: bool,
 }
@@ -147,8 +168,9 @@ impl DeviceSession {
 
     /// Reads once; `false` where there is nothing to read now.
     fn receive(&mut self, task: &mut Task<'_>) -> Result<bool, Ending> {
+        let is_held_up = self.is_held_up();
         let Some(attachment) = &mut self.attachment else { return Ok(false) };
-        if attachment.reading_paused {
+        if is_held_up {
             return Ok(false);
         }
         let received = attachment.connection.poll_receive(task, attachment.pending.refill());
@@ -165,10 +187,20 @@ impl DeviceSession {
         }
     }
 
+    /// Whether nothing is read from the client because of others: the log, the disk or the upstream brokers.
+    fn is_held_up(&self) -> bool {
+        let paused = |attachment: &Attachment| attachment.reading_paused || attachment.routing_paused;
+        self.held.len() >= limits::HELD_ANSWERS_MAX || self.attachment.as_deref().is_some_and(paused)
+    }
+
     /// Encodes and writes until nothing is left or the socket takes no more.
     fn send(&mut self, task: &mut Task<'_>) -> Poll<Ending> {
-        let Some(attachment) = &mut self.attachment else { return Poll::Pending };
+        self.release_answers(task);
         loop {
+            if !self.may_send(task) {
+                return Poll::Pending;
+            }
+            let Some(attachment) = &mut self.attachment else { return Poll::Pending };
             let output = attachment.connection.output();
             let filled = self.outbound.fill(output, &attachment.client, Instant::now());
             let metrics = &self.shared.metrics;
@@ -178,7 +210,10 @@ impl DeviceSession {
                     metrics.deliveries_dropped.with_label_values(&[reason]).inc_by(count);
                 }
             }
-            if attachment.connection.unsent_bytes() == 0 {
+            self.record_moves();
+            let may_send = self.may_send(task);
+            let Some(attachment) = &mut self.attachment else { return Poll::Pending };
+            if !may_send || attachment.connection.unsent_bytes() == 0 {
                 return Poll::Pending;
             }
             match attachment.connection.poll_flush(task) {
@@ -191,9 +226,14 @@ impl DeviceSession {
 
     /// Looks at the clock when the timer of Keep Alive runs out, and sets it again.
     fn keep_alive_expired(&mut self, task: &mut Task<'_>) -> bool {
+        let is_held_up = self.is_held_up();
         let Some(attachment) = &mut self.attachment else { return false };
         let Some(timer) = &mut attachment.keep_alive_timer else { return false };
         while timer.as_mut().poll(task).is_ready() {
+            if is_held_up {
+                // What the client says meanwhile is not read.
+                attachment.keep_alive.received(Instant::now());
+            }
             if attachment.keep_alive.is_expired(Instant::now()) {
                 return true;
             }
@@ -257,6 +297,7 @@ impl Actor for DeviceSession {
 
     fn started(&mut self, context: &mut Context<Self>) {
         context.set_mailbox_capacity(limits::MAILBOX_MESSAGES);
+        self.subscribe_again(context);
         context.spawn(Driver);
     }
 }
@@ -293,6 +334,9 @@ impl Handler<Deliver> for DeviceSession {
             let reason = if connected { "slow_client" } else { "absent_client" };
             self.shared.metrics.deliveries_dropped.with_label_values(&[reason]).inc_by(dropped);
         }
+        if !connected {
+            self.record_moves();
+        }
     }
 }
 
@@ -321,6 +365,7 @@ impl Handler<Retire> for DeviceSession {
     type Result = ();
 
     fn handle(&mut self, Retire(reason_code): Retire, _: &mut Context<Self>) {
+        self.superseded = true;
         self.retire(reason_code);
     }
 }

@@ -11,12 +11,34 @@ use mqtt::{PacketId, Properties, Property, ProtocolVersion, QoS};
 
 use crate::limits;
 use crate::messages::Delivery;
+use crate::store::DeliveryStage;
 
 /// The sending side of a session.
 pub struct Outbound {
     outflow: Outflow<Delivery>,
     queue: VecDeque<Delivery>,
     queued_bytes: usize,
+    moves: Moves,
+}
+
+/// What happened to deliveries that must survive the process, since the last look.
+#[derive(Debug, Default)]
+pub struct Moves {
+    /// Sent, under which Packet Identifier.
+    pub sent: Vec<(PacketId, u64)>,
+    /// PUBREC came.
+    pub received: Vec<PacketId>,
+    /// Nothing more is to be done.
+    pub done: Vec<u64>,
+    /// What is encoded must not go out before this is stored, or a restart would break exactly-once.
+    pub hold_output: bool,
+}
+
+impl Moves {
+    /// Whether nothing happened.
+    pub fn is_empty(&self) -> bool {
+        self.sent.is_empty() && self.received.is_empty() && self.done.is_empty()
+    }
 }
 
 /// What the client of the current connection accepts.
@@ -53,7 +75,37 @@ pub struct QueueLimits {
 impl Outbound {
     /// Nothing to send.
     pub fn new() -> Outbound {
-        Outbound { outflow: Outflow::new(1), queue: VecDeque::new(), queued_bytes: 0 }
+        Outbound {
+            outflow: Outflow::new(1),
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+            moves: Moves::default(),
+        }
+    }
+
+    /// What waited and what was in flight before a restart, in its order.
+    pub fn restore(&mut self, deliveries: Vec<(DeliveryStage, Delivery)>) {
+        let mut in_flight = Vec::new();
+        for (stage, delivery) in deliveries {
+            match stage {
+                DeliveryStage::Queued => {
+                    self.queued_bytes += weight(&delivery);
+                    self.queue.push_back(delivery);
+                }
+                DeliveryStage::Sent(packet_id) => {
+                    in_flight.push((packet_id, delivery.qos, false, delivery));
+                }
+                DeliveryStage::Received(packet_id) => {
+                    in_flight.push((packet_id, delivery.qos, true, delivery));
+                }
+            }
+        }
+        self.outflow.restore(in_flight);
+    }
+
+    /// What happened to durable deliveries since the last time.
+    pub fn take_moves(&mut self) -> Moves {
+        std::mem::take(&mut self.moves)
     }
 
     /// A connection begins: what was in flight goes out again first.
@@ -69,6 +121,7 @@ impl Outbound {
                 return true;
             }
             if self.queue.len() >= queue_limits.messages_max {
+                self.moves.done.extend(delivery.offset);
                 return false;
             }
             if std::sync::Arc::strong_count(&delivery.message) == 1 {
@@ -77,6 +130,7 @@ impl Outbound {
         }
         let bytes = weight(&delivery);
         if self.queued_bytes + bytes > queue_limits.bytes_max {
+            self.moves.done.extend(delivery.offset);
             return false;
         }
         self.queued_bytes += bytes;
@@ -107,10 +161,12 @@ impl Outbound {
             self.queued_bytes -= weight(&delivery);
             if remaining_expiry(&delivery, now) == Some(0) {
                 filled.expired += 1;
+                self.moves.done.extend(delivery.offset);
                 continue;
             }
             if encoded_len(client, &delivery) > client.packet_bytes_max {
                 filled.too_large += 1;
+                self.moves.done.extend(delivery.offset);
                 continue;
             }
             filled.delivered += 1;
@@ -118,6 +174,10 @@ impl Outbound {
                 QoS::AtMostOnce => encode(output, client, &delivery, None, false, now),
                 qos => {
                     let packet_id = self.outflow.send(qos, delivery.clone());
+                    if let (Some(packet_id), Some(offset)) = (packet_id, delivery.offset) {
+                        self.moves.sent.push((packet_id, offset));
+                        self.moves.hold_output |= qos == QoS::ExactlyOnce;
+                    }
                     encode(output, client, &delivery, packet_id, false, now);
                 }
             }
@@ -133,7 +193,9 @@ impl Outbound {
     /// # Errors
     /// Where the client acknowledges what was not sent so: a Protocol Error.
     pub fn puback(&mut self, packet_id: PacketId) -> Result<(), UnexpectedAcknowledgement> {
-        ignore_repeated(self.outflow.puback(packet_id).map(|_| ()))
+        ignore_repeated(
+            self.outflow.puback(packet_id).map(|delivery| self.moves.done.extend(delivery.offset)),
+        )
     }
 
     /// PUBREC arrived; answers whether PUBREL follows, and whether the message was known.
@@ -146,8 +208,15 @@ impl Outbound {
         refused: bool,
     ) -> Result<PubRecOutcome<()>, UnexpectedAcknowledgement> {
         self.outflow.pubrec(packet_id, refused).map(|outcome| match outcome {
-            PubRecOutcome::Release => PubRecOutcome::Release,
-            PubRecOutcome::Refused(_) => PubRecOutcome::Refused(()),
+            PubRecOutcome::Release => {
+                self.moves.received.push(packet_id);
+                self.moves.hold_output = true;
+                PubRecOutcome::Release
+            }
+            PubRecOutcome::Refused(delivery) => {
+                self.moves.done.extend(delivery.offset);
+                PubRecOutcome::Refused(())
+            }
             PubRecOutcome::NotFound => PubRecOutcome::NotFound,
         })
     }
@@ -157,7 +226,9 @@ impl Outbound {
     /// # Errors
     /// As with [`Outbound::puback`].
     pub fn pubcomp(&mut self, packet_id: PacketId) -> Result<(), UnexpectedAcknowledgement> {
-        ignore_repeated(self.outflow.pubcomp(packet_id).map(|_| ()))
+        ignore_repeated(
+            self.outflow.pubcomp(packet_id).map(|delivery| self.moves.done.extend(delivery.offset)),
+        )
     }
 }
 

@@ -1,171 +1,289 @@
-//! The log: every message that any upstream broker wants, once, in the order of arrival. Readers go through it
-//! at their own cursors, so a slow or absent one costs the others nothing. This is its head, in memory and
-//! bounded; what falls out of it before a reader came by is counted for that reader.
+//! The log: every message that somebody needs later, once, in the order of arrival. Readers go through it at their
+//! own cursors, so a slow or absent one costs the others nothing. Its head is memory; a thread of its own drains the
+//! head to files, and two watermarks tell how far the log is safe.
 
+mod backlog;
+mod disk;
+mod head;
+mod place;
 mod reader;
 pub mod record;
+pub mod segment;
+mod upkeep;
+mod watermark;
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use mqtt::Message;
 
-pub use reader::{LogPlace, LogReader};
+pub use disk::{Alarm, DiskLog, DiskOptions, OpenFiles};
+pub use head::Entry;
+use head::{Head, HeadPolicy, Place};
+pub use place::{Bound, Lag, LogPlace};
+pub use reader::LogReader;
 pub use record::Record;
+pub use watermark::{Mark, Registration, Watermarks};
 
-use crate::{Origin, limits};
+use crate::messages::LogSnapshot;
+use crate::store::{Change, LiveCursor};
+use crate::{BrokerId, Origin, limits};
 
 /// Decides for a reader whether a record concerns it.
 pub type Wants = Box<dyn Fn(&Record<'_>) -> bool + Send>;
 
-/// The log's head. Shared: one Router appends, many readers read, all at once.
+/// The log. Shared: one Router appends, many readers read, all at once.
 pub struct MessageLog {
-    inner: Mutex<Inner>,
+    head: Mutex<Head>,
     head_bytes_max: usize,
-    /// Told at each step that a reader takes, for publishers that wait.
+    /// Told at each step that a reader or the disk takes, for publishers that wait.
     progress: tokio::sync::Notify,
+    watermarks: Watermarks,
+    /// The files, and how to wake the thread that writes them; `None` where all of the log is memory.
+    files: Option<Files>,
+}
+
+struct Files {
+    segments: Arc<segment::SegmentFiles>,
+    writer: Arc<Alarm>,
+    /// A cursor moved that the store has not.
+    cursors_moved: AtomicBool,
+    /// Whether all brokers have their places, so that what none of them needs may go.
+    places_are_known: AtomicBool,
+    /// A broker that may lose nothing keeps the files as large as they may be.
+    is_full: AtomicBool,
 }
 
 /// What an append led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Appended {
-    /// The offset of the first message of the batch.
+    /// The offset of the first message of the batch; the others follow without a gap.
     pub first_offset: u64,
-    /// A connected reader is far behind: the publisher should wait for [`MessageLog::room`] before it goes on.
+    /// The offset behind the last message that goes to disk; 0 where none does.
+    pub durable_end: u64,
+    /// A connected reader, or the disk, is far behind: the publisher should wait for [`MessageLog::room`] before it
+    /// goes on.
     pub wait_for_room: bool,
 }
 
-struct Inner {
-    /// Written chunks that no one changes any more, oldest first.
-    segments: VecDeque<Segment>,
-    /// Records behind the last segment, sealed into a segment as soon as a reader asks for them.
-    tail: BytesMut,
-    tail_records: u64,
-    /// The offset that the next record gets.
-    next_offset: u64,
-    /// All bytes ever appended.
-    appended_bytes: u64,
-    readers: Vec<Option<Place>>,
-}
-
-struct Segment {
-    first_offset: u64,
-    records: u64,
-    /// Bytes appended before this segment.
-    first_byte: u64,
-    bytes: Bytes,
-}
-
-/// Where a reader stands.
-struct Place {
-    /// The lowest offset that the reader still needs.
-    cursor: u64,
-    /// The offset that it reads next, and the bytes that lie before it.
-    position: u64,
-    position_byte: u64,
-    /// The end of the segment that it holds: what lies before that can no longer be lost.
-    claimed: u64,
-    /// Publishers wait for this reader: it is connected and has not fallen hopelessly behind.
-    awaited: bool,
-    connected: bool,
-    wants: Option<Wants>,
-    overflowed: Arc<AtomicU64>,
-}
-
 impl MessageLog {
-    /// An empty log that holds at most `head_bytes_max` bytes of records.
+    /// An empty log that holds at most `head_bytes_max` bytes of records, in memory only.
     pub fn new(head_bytes_max: usize) -> Arc<MessageLog> {
-        let inner = Inner {
-            segments: VecDeque::new(),
-            tail: BytesMut::new(),
-            tail_records: 0,
-            next_offset: 0,
-            appended_bytes: 0,
-            readers: Vec::new(),
-        };
-        Arc::new(MessageLog {
-            inner: Mutex::new(inner),
-            head_bytes_max,
-            progress: tokio::sync::Notify::new(),
-        })
+        let policy = HeadPolicy { has_files: false, persist_qos0: false };
+        Arc::new(MessageLog::with(head_bytes_max, Head::new(0, policy), None, u64::MAX))
     }
 
-    /// Appends messages in order.
+    fn with(head_bytes_max: usize, head: Head, files: Option<Files>, safe: u64) -> MessageLog {
+        MessageLog {
+            head: Mutex::new(head),
+            head_bytes_max,
+            progress: tokio::sync::Notify::new(),
+            watermarks: Watermarks::new(safe).flushed_by(files.as_ref().map(|files| files.writer.clone())),
+            files,
+        }
+    }
+
+    /// Appends messages of one source in order.
     pub fn append<'a>(
+        &self,
+        entries: impl Iterator<Item = Entry<'a>>,
+        origin: Origin,
+        received_at_micros: u64,
+    ) -> Appended {
+        let stored = self.watermarks.get(Mark::Stored);
+        let mut head = self.head();
+        let first_offset = head.next_offset;
+        let mut durable_end = 0;
+        for entry in entries {
+            if head.append(entry, origin, received_at_micros) {
+                durable_end = head.next_offset;
+            }
+        }
+        head.trim(stored);
+        head.evict(self.head_bytes_max, stored);
+        let wait_for_room = head.awaited_lag_bytes() > self.room_bytes()
+            || (durable_end > 0 && head.unstored_bytes > self.room_bytes());
+        drop(head);
+        if durable_end > 0 {
+            self.wake_writer();
+        }
+        Appended { first_offset, durable_end, wait_for_room }
+    }
+
+    /// Appends messages that no durable session is concerned with.
+    pub fn append_plain<'a>(
         &self,
         messages: impl Iterator<Item = &'a Message>,
         origin: Origin,
         received_at_micros: u64,
     ) -> Appended {
-        let mut inner = self.lock();
-        let first_offset = inner.next_offset;
-        for message in messages {
-            inner.append(message, origin, received_at_micros);
+        self.append(messages.map(|message| Entry { message, annex: &[] }), origin, received_at_micros)
+    }
+
+    /// Appends changes of durable state. Answers with the offset behind the last one: once that is stored, so are
+    /// they.
+    pub fn append_changes(&self, changes: &[Change], at_micros: u64) -> u64 {
+        let mut buffer = BytesMut::new();
+        let mut head = self.head();
+        for change in changes {
+            buffer.clear();
+            change.encode(&mut buffer);
+            head.append_state(&buffer, at_micros);
         }
-        inner.trim();
-        inner.evict(self.head_bytes_max);
-        let wait_for_room = inner.awaited_lag_bytes() > self.room_bytes();
-        Appended { first_offset, wait_for_room }
+        let end = head.next_offset;
+        drop(head);
+        self.wake_writer();
+        end
+    }
+
+    /// How far the log is safe.
+    pub fn watermarks(&self) -> &Watermarks {
+        &self.watermarks
+    }
+
+    /// How the log stands.
+    pub fn snapshot(&self) -> LogSnapshot {
+        let head = self.head();
+        let (head_bytes, next_offset) = (head.bytes() as u64, head.next_offset);
+        drop(head);
+        let segments = self.segments();
+        LogSnapshot {
+            head_bytes,
+            next_offset,
+            first_offset: self.first_offset(),
+            file_bytes: segments.map_or(0, |segments| segments.bytes()),
+            segments: segments.map_or(0, |segments| segments.summaries().len() as u64),
+            stored: self.watermarks.get(Mark::Stored).min(next_offset),
+            synced: self.watermarks.get(Mark::Synced).min(next_offset),
+            failure: self.watermarks.failure(),
+            is_full: self.is_full(),
+        }
+    }
+
+    /// Whether the log has files, so that durable state means something.
+    pub fn is_durable(&self) -> bool {
+        self.files.is_some()
     }
 
     /// A new place behind the last record. `wants` refines what counts as lost when records fall out of the
     /// head unread; `None` counts every record.
     pub fn place(self: &Arc<Self>, wants: Option<Wants>) -> Arc<LogPlace> {
-        let overflowed = Arc::new(AtomicU64::new(0));
-        let mut inner = self.lock();
-        let place = Place {
-            cursor: inner.next_offset,
-            position: inner.next_offset,
-            position_byte: inner.appended_bytes,
-            claimed: inner.next_offset,
-            awaited: false,
-            connected: false,
-            wants,
-            overflowed: overflowed.clone(),
-        };
-        let slot = match inner.readers.iter().position(Option::is_none) {
+        let mut head = self.head();
+        let place = Place::new(head.next_offset, head.appended_bytes, None, wants);
+        self.put(&mut head, place)
+    }
+
+    /// A new place at an offset.
+    pub fn place_at(self: &Arc<Self>, cursor: u64) -> Arc<LogPlace> {
+        let mut head = self.head();
+        let byte = head.byte_of(cursor, 0);
+        let place = Place::new(cursor.min(head.next_offset), byte, None, None);
+        self.put(&mut head, place)
+    }
+
+    /// A place at a cursor, which is durable from here on: that of a broker. A cursor beyond the end of the log is
+    /// the end.
+    pub fn place_of(
+        self: &Arc<Self>,
+        broker: BrokerId,
+        cursor: u64,
+        live: Option<LiveCursor>,
+        wants: Option<Wants>,
+    ) -> Arc<LogPlace> {
+        let mut head = self.head();
+        let cursor = cursor.min(head.next_offset);
+        let byte = head.byte_of(cursor, 0);
+        let mut place = Place::new(cursor, byte, Some(broker), wants);
+        place.live = live;
+        // Nobody has written it down yet.
+        place.saved = (u64::MAX, None);
+        let place = self.put(&mut head, place);
+        drop(head);
+        self.note_cursor_moved();
+        place
+    }
+
+    fn put(self: &Arc<Self>, head: &mut Head, place: Place) -> Arc<LogPlace> {
+        let (overflowed, cursor) = (place.overflowed.clone(), place.shared_cursor.clone());
+        let slot = match head.places.iter().position(Option::is_none) {
             Some(free) => {
-                inner.readers[free] = Some(place);
+                head.places[free] = Some(place);
                 free
             }
             None => {
-                inner.readers.push(Some(place));
-                inner.readers.len() - 1
+                head.places.push(Some(place));
+                head.places.len() - 1
             }
         };
-        drop(inner);
-        Arc::new(LogPlace::new(self.clone(), slot, overflowed))
+        Arc::new(LogPlace::new(self.clone(), slot, overflowed, cursor))
     }
 
-    /// Waits until the connected readers have caught up far enough for publishers to go on. A reader that
-    /// does not manage within [`limits::READER_PATIENCE`] is not waited for again until it has caught up.
+    /// Waits until the connected readers and the disk have caught up far enough for publishers to go on. A reader
+    /// that does not manage within [`limits::READER_PATIENCE`] is not waited for again until it has caught up; the
+    /// disk is waited for as long as it takes.
     pub async fn room(&self) {
-        let caught_up = async {
-            loop {
-                let progress = self.progress.notified();
-                if self.lock().awaited_lag_bytes() <= self.room_bytes() {
-                    return;
-                }
-                progress.await;
-            }
+        let has_room = |head: &Head| {
+            head.awaited_lag_bytes() <= self.room_bytes() && head.unstored_bytes <= self.room_bytes()
         };
-        if tokio::time::timeout(limits::READER_PATIENCE, caught_up).await.is_err() {
+        loop {
+            let caught_up = async {
+                loop {
+                    let progress = self.progress.notified();
+                    if has_room(&self.head()) {
+                        return;
+                    }
+                    progress.await;
+                }
+            };
+            if tokio::time::timeout(limits::READER_PATIENCE, caught_up).await.is_ok() {
+                return;
+            }
             let room_bytes = self.room_bytes();
-            self.lock().stop_waiting_for_slow_readers(room_bytes);
+            let mut head = self.head();
+            head.stop_waiting_for_slow_readers(room_bytes);
+            let done = has_room(&head);
+            drop(head);
             self.progress.notify_waiters();
+            if done {
+                return;
+            }
         }
     }
 
-    /// Bytes of records held now.
+    /// Bytes of records held in memory now.
     pub fn head_bytes(&self) -> usize {
-        self.lock().head_bytes()
+        self.head().bytes()
     }
 
     /// The offset that the next record gets.
     pub fn next_offset(&self) -> u64 {
-        self.lock().next_offset
+        self.head().next_offset
+    }
+
+    /// The offset of the oldest record there is, or of the next one.
+    pub fn first_offset(&self) -> u64 {
+        let in_memory = self.head().first_offset();
+        let in_files = self.segments().and_then(|segments| segments.first_offset());
+        in_files.map_or(in_memory, |offset| offset.min(in_memory))
+    }
+
+    /// Whether nothing more may be written, because the files are as large as they may be and an upstream broker may
+    /// not lose what they hold.
+    pub fn is_full(&self) -> bool {
+        self.files.as_ref().is_some_and(|files| files.is_full.load(Ordering::Relaxed))
+    }
+
+    /// Everybody who needs something of the log has a place now, so the rest may go.
+    pub fn begin_retention(&self) {
+        if let Some(files) = &self.files {
+            files.places_are_known.store(true, Ordering::Release);
+        }
+    }
+
+    /// The files, where there are any.
+    pub fn segments(&self) -> Option<&Arc<segment::SegmentFiles>> {
+        self.files.as_ref().map(|files| &files.segments)
     }
 
     /// How far an awaited reader may be behind before publishers wait.
@@ -173,130 +291,24 @@ impl MessageLog {
         (self.head_bytes_max / 2) as u64
     }
 
-    /// The state is consistent between any two statements that can panic, so a poisoned lock is taken as it is.
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Inner {
-    fn append(&mut self, message: &Message, origin: Origin, received_at_micros: u64) {
-        let record_bytes = record::encoded_len(message, origin, 0);
-        if self.tail.len() + record_bytes > limits::LOG_CHUNK_BYTES {
-            self.seal();
+    fn wake_writer(&self) {
+        if let Some(files) = &self.files {
+            files.writer.ring();
         }
-        if self.tail.capacity() - self.tail.len() < record_bytes {
-            self.tail.reserve(record_bytes.max(limits::LOG_CHUNK_BYTES));
-        }
-        let offset = self.next_offset;
-        let envelope = record::Envelope { offset, origin, received_at_micros, annex: &[], durable: false };
-        record::encode(message, &envelope, &mut self.tail);
-        self.tail_records += 1;
-        self.next_offset += 1;
-        self.appended_bytes += record_bytes as u64;
     }
 
-    /// Makes the tail a segment.
-    fn seal(&mut self) {
-        if self.tail_records == 0 {
-            return;
-        }
-        let bytes = self.tail.split().freeze();
-        self.segments.push_back(Segment {
-            first_offset: self.next_offset - self.tail_records,
-            records: self.tail_records,
-            first_byte: self.appended_bytes - bytes.len() as u64,
-            bytes,
-        });
-        self.tail_records = 0;
-    }
-
-    fn head_bytes(&self) -> usize {
-        let sealed = self
-            .segments
-            .front()
-            .map_or(0, |first| (self.appended_bytes - first.first_byte) as usize - self.tail.len());
-        sealed + self.tail.len()
-    }
-
-    /// Lets go of what every reader is done with.
-    fn trim(&mut self) {
-        let needed_from =
-            self.readers.iter().flatten().map(|place| place.cursor).min().unwrap_or(self.next_offset);
-        while self
-            .segments
-            .front()
-            .is_some_and(|segment| segment.first_offset + segment.records <= needed_from)
+    /// A cursor moved: the writer will write it down soon.
+    fn note_cursor_moved(&self) {
+        if let Some(files) = &self.files
+            && !files.cursors_moved.swap(true, Ordering::AcqRel)
         {
-            self.segments.pop_front();
-        }
-        if self.segments.is_empty() && self.next_offset <= needed_from {
-            self.tail.clear();
-            self.tail_records = 0;
+            files.writer.ring();
         }
     }
 
-    /// Drops the oldest segments until the head fits; whoever had not read them loses them.
-    fn evict(&mut self, head_bytes_max: usize) {
-        while self.head_bytes() > head_bytes_max {
-            if self.segments.is_empty() {
-                self.seal();
-            }
-            let Some(segment) = self.segments.pop_front() else { return };
-            let end = segment.first_offset + segment.records;
-            let end_byte = segment.first_byte + segment.bytes.len() as u64;
-            for place in self.readers.iter_mut().flatten() {
-                if place.claimed < end {
-                    place.overflowed.fetch_add(place.unread_in(&segment), Ordering::Relaxed);
-                    place.claimed = end;
-                    place.position = end;
-                    place.position_byte = end_byte;
-                }
-                place.cursor = place.cursor.max(end);
-            }
-        }
-    }
-
-    fn awaited_lag_bytes(&self) -> u64 {
-        let awaited = self.readers.iter().flatten().filter(|place| place.awaited);
-        awaited.map(|place| self.appended_bytes - place.position_byte).max().unwrap_or(0)
-    }
-
-    fn stop_waiting_for_slow_readers(&mut self, room_bytes: u64) {
-        for place in self.readers.iter_mut().flatten() {
-            if self.appended_bytes - place.position_byte > room_bytes {
-                place.awaited = false;
-            }
-        }
-    }
-
-    /// The segment with the record at `offset`, or the oldest one behind it; `None` behind the last record.
-    fn segment_at(&mut self, offset: u64) -> Option<&Segment> {
-        if offset + self.tail_records >= self.next_offset {
-            self.seal();
-        }
-        let index = self.segments.partition_point(|segment| segment.first_offset + segment.records <= offset);
-        self.segments.get(index)
-    }
-}
-
-impl Place {
-    /// How many records of a segment the reader has not read and would have wanted.
-    fn unread_in(&self, segment: &Segment) -> u64 {
-        let end = segment.first_offset + segment.records;
-        let unread_from = self.claimed.max(segment.first_offset);
-        let Some(wants) = &self.wants else { return end - unread_from };
-        let mut lost = 0;
-        let mut rest = &segment.bytes[..];
-        let mut offset = segment.first_offset;
-        while let Some((record, record_bytes)) = record::decode(rest) {
-            if offset >= unread_from && wants(&record) {
-                lost += 1;
-            }
-            offset += 1;
-            rest = &rest[record_bytes..];
-        }
-        lost
+    /// The state is consistent between any two statements that can panic, so a poisoned lock is taken as it is.
+    fn head(&self) -> MutexGuard<'_, Head> {
+        self.head.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

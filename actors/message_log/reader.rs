@@ -1,112 +1,117 @@
-//! A reader of the log: its position, its cursor, and the records between them.
+//! A reader of the log: its position, its cursor, and the records between them, from memory or from files.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 
+use super::backlog::{Ahead, Backlog};
 use super::record::{self, Record};
-use super::{MessageLog, Wants};
+use super::{LogPlace, MessageLog};
+use crate::store::LiveCursor;
 
-/// A reader's place in the log: what its cursor keeps is kept as long as the place lives, even while nobody
-/// reads there.
-pub struct LogPlace {
-    log: Arc<MessageLog>,
-    slot: usize,
-    overflowed: Arc<AtomicU64>,
-}
-
-impl LogPlace {
-    pub(super) fn new(log: Arc<MessageLog>, slot: usize, overflowed: Arc<AtomicU64>) -> LogPlace {
-        LogPlace { log, slot, overflowed }
-    }
-
-    /// Changes what counts as lost; see [`MessageLog::place`].
-    pub fn set_wants(&self, wants: Option<Wants>) {
-        if let Some(place) = self.log.lock().readers[self.slot].as_mut() {
-            place.wants = wants;
-        }
-    }
-
-    /// How many records lie between the cursor and the end of the log.
-    pub fn lag(&self) -> u64 {
-        let inner = self.log.lock();
-        let place = inner.readers[self.slot].as_ref();
-        place.map_or(0, |place| inner.next_offset - place.cursor)
-    }
-
-    /// How many wanted records fell out of the head unread since the last call.
-    pub fn take_overflowed(&self) -> u64 {
-        self.overflowed.swap(0, Ordering::Relaxed)
-    }
-
-    /// A reader that goes on at the cursor. One place has one reader at a time.
-    pub fn reader(self: &Arc<Self>) -> LogReader {
-        let mut inner = self.log.lock();
-        let mut position = 0;
-        let mut cursor_byte = 0;
-        if let Some(place) = &inner.readers[self.slot] {
-            position = place.cursor;
-            cursor_byte = inner.byte_at(position).unwrap_or(inner.appended_bytes);
-        }
-        if let Some(place) = inner.readers[self.slot].as_mut() {
-            place.position = position;
-            place.position_byte = cursor_byte;
-            place.claimed = position;
-        }
-        drop(inner);
-        LogReader {
-            log: self.log.clone(),
-            _place: self.clone(),
-            slot: self.slot,
-            position,
-            current: Bytes::new(),
-        }
-    }
-}
-
-impl Drop for LogPlace {
-    fn drop(&mut self) {
-        let mut inner = self.log.lock();
-        inner.readers[self.slot] = None;
-        inner.trim();
-        drop(inner);
-        self.log.progress.notify_waiters();
-    }
+/// What a reader is to its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rank {
+    /// What it has not read is what the broker has not got.
+    First,
+    /// It reads beside the first one.
+    Beside,
 }
 
 /// One reader. Its *position* is what it reads next; its *cursor* is the lowest offset that it still needs,
-/// and the log keeps everything from there on, as far as its bound allows.
+/// and the log keeps everything from there on, as far as its bounds allow.
 pub struct LogReader {
     log: Arc<MessageLog>,
     /// Keeps what the cursor keeps.
-    _place: Arc<LogPlace>,
+    place: Arc<LogPlace>,
     slot: usize,
-    /// The offset of the next record.
+    rank: Rank,
+    /// The offset of the next record, or one before it.
     position: u64,
-    /// The rest of the segment that `position` lies in.
+    /// The rest of the chunk or block that `position` lies in.
     current: Bytes,
+    /// The offset behind the last message that was passed.
+    message_end: u64,
+    /// What comes from files.
+    backlog: Backlog,
+    /// The block that was visited last: what is sent again comes in order.
+    visited: Bytes,
 }
 
 impl LogReader {
-    /// The next record and its offset, without going past it; `None` at the end of the log.
+    fn new(place: Arc<LogPlace>, position: u64, rank: Rank) -> LogReader {
+        LogReader {
+            log: place.log.clone(),
+            slot: place.slot,
+            place,
+            rank,
+            position,
+            current: Bytes::new(),
+            message_end: position,
+            backlog: Backlog::default(),
+            visited: Bytes::new(),
+        }
+    }
+
+    /// The reader whose progress is that of the place.
+    pub(super) fn first(place: Arc<LogPlace>, position: u64) -> LogReader {
+        LogReader::new(place, position, Rank::First)
+    }
+
+    /// Another reader of the same place that goes its own way.
+    pub fn beside(&self, position: u64) -> LogReader {
+        LogReader::new(self.place.clone(), position, Rank::Beside)
+    }
+
+    /// Goes on where a reader beside this one is.
+    pub fn follow(&mut self, other: LogReader) {
+        let LogReader { position, current, message_end, backlog, .. } = other;
+        self.position = position;
+        self.current = current;
+        self.message_end = message_end;
+        self.backlog = backlog;
+    }
+
+    /// The next record and its offset, without going past it; `None` at the end of the log, and while a file is
+    /// being read (see [`LogReader::poll_backlog`]).
     pub fn peek(&mut self) -> Option<(u64, Record<'_>)> {
         if self.current.is_empty() && !self.fetch() {
             return None;
         }
         let (record, _) = record::decode(&self.current)?;
-        Some((self.position, record))
+        Some((record.offset, record))
+    }
+
+    /// The next record that is a message; changes of state before it are passed.
+    pub fn peek_message(&mut self) -> Option<(u64, Record<'_>)> {
+        while self.peek().is_some_and(|(_, record)| record.is_state) {
+            self.advance();
+        }
+        self.peek()
     }
 
     /// Goes past the record that [`LogReader::peek`] showed.
     pub fn advance(&mut self) {
-        if let Some((_, record_bytes)) = record::decode(&self.current) {
-            self.current.advance(record_bytes);
-            self.position += 1;
-            if self.current.is_empty() {
-                self.current = Bytes::new();
-            }
+        let (Some(record_bytes), Some(offset)) =
+            (record::claimed_len(&self.current), record::claimed_offset(&self.current))
+        else {
+            return;
+        };
+        self.position = offset + 1;
+        if !record::is_state(&self.current) {
+            self.message_end = self.position;
         }
+        self.current.advance(record_bytes.min(self.current.len()));
+        if self.current.is_empty() {
+            self.current = Bytes::new();
+        }
+    }
+
+    /// The log that is read.
+    pub fn log(&self) -> &Arc<MessageLog> {
+        &self.log
     }
 
     /// The offset that is read next.
@@ -114,14 +119,31 @@ impl LogReader {
         self.position
     }
 
+    /// Whether everything has been read.
+    pub fn is_at_end(&mut self) -> bool {
+        self.peek().is_none() && self.position >= self.log.next_offset()
+    }
+
+    /// Whether the next record comes from a file that is still being read; then the task is woken when it is there.
+    pub fn poll_backlog(&mut self, task: &mut Context<'_>) -> Poll<()> {
+        self.backlog.poll_read(task)
+    }
+
     /// Tells the log what is still needed: everything from `cursor` on. Publishers that wait are told.
-    pub fn publish(&mut self, cursor: u64) {
-        let mut inner = self.log.lock();
-        let (appended_bytes, unread) = (inner.appended_bytes, self.current.len() as u64);
+    pub fn publish(&mut self, cursor: u64, live: Option<LiveCursor>) {
+        let mut head = self.log.head();
+        let (appended_bytes, unread) = (head.appended_bytes, self.current.len() as u64);
         let caught_up_bytes = self.log.room_bytes() / 4;
-        let position_byte = inner.byte_of(self.position, unread);
-        if let Some(place) = inner.readers[self.slot].as_mut() {
+        let position_byte = head.byte_of(self.position, unread);
+        let (mut moved, mut is_worth_saving) = (false, false);
+        if let Some(place) = head.places[self.slot].as_mut() {
+            moved = cursor > place.cursor || live != place.live;
             place.cursor = place.cursor.max(cursor);
+            let worth_saving = place.cursor.min(self.message_end);
+            is_worth_saving = worth_saving > place.worth_saving || live != place.live;
+            place.worth_saving = place.worth_saving.max(worth_saving);
+            place.live = live;
+            self.place.cursor.store(place.cursor, Ordering::Release);
             if self.position >= place.position {
                 place.position = self.position;
                 place.position_byte = position_byte;
@@ -130,84 +152,126 @@ impl LogReader {
                 place.awaited = true;
             }
         }
-        inner.trim();
-        drop(inner);
+        if moved {
+            head.trim(self.log.watermarks.get(super::Mark::Stored));
+        }
+        drop(head);
         self.log.progress.notify_waiters();
+        if moved {
+            self.log.watermarks.cursor_moved();
+        }
+        if is_worth_saving {
+            self.log.note_cursor_moved();
+        }
     }
 
     /// Says whether publishers may have to wait for this reader: only while its broker is connected.
     pub fn set_connected(&mut self, connected: bool) {
-        let mut inner = self.log.lock();
-        if let Some(place) = inner.readers[self.slot].as_mut() {
+        let mut head = self.log.head();
+        if let Some(place) = head.places[self.slot].as_mut() {
             place.connected = connected;
             place.awaited = false;
         }
-        drop(inner);
+        drop(head);
         self.log.progress.notify_waiters();
     }
 
     /// Calls `visit` with the record at `offset`, if the log still has it.
-    pub fn visit<R>(&self, offset: u64, visit: impl FnOnce(Record<'_>) -> R) -> Option<R> {
-        let mut inner = self.log.lock();
-        let segment = inner.segment_at(offset)?;
-        let (first_offset, bytes) = (segment.first_offset, segment.bytes.clone());
-        drop(inner);
-        let mut rest = &bytes[..];
-        for _ in first_offset..offset {
-            let (_, record_bytes) = record::decode(rest)?;
-            rest = &rest[record_bytes..];
-        }
-        if first_offset > offset {
-            return None;
-        }
-        record::decode(rest).map(|(record, _)| visit(record))
+    pub fn visit<R>(&mut self, offset: u64, visit: impl FnOnce(Record<'_>) -> R) -> Option<R> {
+        let rest = self.bytes_at(offset)?;
+        let (record, _) = record::decode(&rest)?;
+        (record.offset == offset).then(|| visit(record))
     }
 
-    /// Loads the segment at the position, or the oldest one there is where that is gone.
+    /// The bytes from the record at `offset` on, or of one behind it.
+    fn bytes_at(&mut self, offset: u64) -> Option<Bytes> {
+        let mut head = self.log.head();
+        if offset >= head.first_offset() {
+            return head.chunk_at(offset).map(|chunk| chunk.bytes_from(offset));
+        }
+        drop(head);
+        if let Some(rest) = skip_to(&self.visited, offset) {
+            return Some(rest);
+        }
+        self.visited = super::backlog::read_now(self.log.segments()?, offset)?;
+        skip_to(&self.visited, offset)
+    }
+
+    /// Loads the chunk or block at the position, or the oldest one there is where that is gone.
     fn fetch(&mut self) -> bool {
-        let mut inner = self.log.lock();
-        if let Some(place) = &inner.readers[self.slot] {
-            // Segments that were evicted are counted by the log, which also moved the place past them.
-            self.position = self.position.max(place.position);
+        let mut head = self.log.head();
+        if let Some(place) = head.places[self.slot].as_ref().filter(|_| self.rank == Rank::First) {
+            // What was given up, or lost out of memory, is behind us.
+            self.position = self.position.max(place.cursor);
         }
-        let Some(segment) = inner.segment_at(self.position) else { return false };
-        let (first_offset, end, bytes) =
-            (segment.first_offset, segment.first_offset + segment.records, segment.bytes.clone());
-        if let Some(place) = inner.readers[self.slot].as_mut() {
-            place.claimed = end;
+        if self.position < head.first_offset() && self.log.files.is_some() {
+            let first_in_memory = head.first_offset();
+            drop(head);
+            return self.fetch_from_files(first_in_memory);
         }
-        drop(inner);
+        let position = self.position;
+        let Some(chunk) = head.chunk_at(position) else { return false };
+        let (end, bytes) = (chunk.end_offset(), chunk.bytes_from(position));
+        self.position = position.max(chunk.first_offset);
+        if let Some(place) = head.places[self.slot].as_mut().filter(|_| self.rank == Rank::First) {
+            place.claimed = place.claimed.max(end);
+        }
+        drop(head);
+        self.backlog = Backlog::default();
         self.current = bytes;
-        for _ in first_offset..self.position {
-            let Some((_, record_bytes)) = record::decode(&self.current) else { return false };
-            self.current.advance(record_bytes);
-        }
-        self.position = self.position.max(first_offset);
         !self.current.is_empty()
+    }
+
+    /// Takes the next block of the files, if it has been read; goes on in memory where they have no more.
+    fn fetch_from_files(&mut self, first_in_memory: u64) -> bool {
+        let Some(segments) = self.log.segments() else { return false };
+        let stored = self.log.watermarks.get(super::Mark::Stored);
+        match self.backlog.take(segments, self.position, stored) {
+            None => false,
+            Some(Ahead { block, complete_to }) if block.bytes.is_empty() => {
+                // Nothing in the files lies between here and there. What left the memory since is in them by now.
+                self.position = self.position.max(complete_to.min(first_in_memory));
+                self.fetch()
+            }
+            Some(Ahead { block, .. }) => {
+                // From there on the memory has more: what goes to no file.
+                let block_end = block.end_offset.min(first_in_memory);
+                let bytes =
+                    if block_end < block.end_offset { cut(&block.bytes, block_end) } else { block.bytes };
+                self.current = skip_to(&bytes, self.position).unwrap_or_default();
+                if self.current.is_empty() {
+                    self.position = self.position.max(block_end);
+                    return self.fetch();
+                }
+                true
+            }
+        }
     }
 }
 
-impl super::Inner {
-    /// How many bytes lie before the record at `offset`; `None` where it is not in the head.
-    fn byte_at(&mut self, offset: u64) -> Option<u64> {
-        let segment = self.segment_at(offset)?;
-        let (first_offset, bytes) = (segment.first_offset, segment.bytes.clone());
-        let mut rest = &bytes[..];
-        for _ in first_offset..offset {
-            let (_, record_bytes) = record::decode(rest)?;
-            rest = &rest[record_bytes..];
-        }
-        Some(self.byte_of(offset, rest.len() as u64))
+/// The bytes of whole records from the first one at or behind `offset`, if `offset` is not before all of them.
+fn skip_to(bytes: &Bytes, offset: u64) -> Option<Bytes> {
+    if record::claimed_offset(bytes)? > offset {
+        return None;
     }
+    let mut skipped = 0;
+    while record::claimed_offset(&bytes[skipped..])? < offset {
+        skipped += record::claimed_len(&bytes[skipped..])?;
+        if skipped >= bytes.len() {
+            return None;
+        }
+    }
+    Some(bytes.slice(skipped..))
+}
 
-    /// How many bytes lie before `position`, of whose segment `unread` bytes are left to read.
-    fn byte_of(&self, position: u64, unread: u64) -> u64 {
-        let index =
-            self.segments.partition_point(|segment| segment.first_offset + segment.records <= position);
-        match self.segments.get(index) {
-            Some(segment) if unread > 0 => segment.first_byte + segment.bytes.len() as u64 - unread,
-            Some(segment) => segment.first_byte,
-            None => self.appended_bytes - self.tail.len() as u64,
-        }
+/// The whole records before `offset`.
+fn cut(bytes: &Bytes, offset: u64) -> Bytes {
+    let mut kept = 0;
+    while let (Some(record_bytes), Some(record_offset)) =
+        (record::claimed_len(&bytes[kept..]), record::claimed_offset(&bytes[kept..]))
+        && record_offset < offset
+    {
+        kept += record_bytes;
     }
+    bytes.slice(..kept.min(bytes.len()))
 }

@@ -14,7 +14,7 @@ use crate::{BrokerId, Origin};
 ///  4  length u32       of the whole record, this header included
 ///  8  offset u64
 /// 16  time u64         of receipt, microseconds since the Unix epoch
-/// 24  flags u8         bits 0-1 QoS, 2 RETAIN, 3 state, 4 annex
+/// 24  flags u8         bits 0-1 QoS, 2 RETAIN, 3 state, 4 annex, 5 durable
 /// 25  origin u8        0 device, 1 Will, 2 upstream broker (its 16 bytes of identity follow the header)
 /// 26  topic length u16
 /// 28  properties length u32
@@ -31,7 +31,8 @@ const FLAG_QOS: u8 = 0b0000_0011;
 const FLAG_RETAIN: u8 = 0b0000_0100;
 const FLAG_STATE: u8 = 0b0000_1000;
 const FLAG_ANNEX: u8 = 0b0001_0000;
-const FLAGS_KNOWN: u8 = FLAG_QOS | FLAG_RETAIN | FLAG_STATE | FLAG_ANNEX;
+const FLAG_DURABLE: u8 = 0b0010_0000;
+const FLAGS_KNOWN: u8 = FLAG_QOS | FLAG_RETAIN | FLAG_STATE | FLAG_ANNEX | FLAG_DURABLE;
 
 const ORIGIN_DEVICE: u8 = 0;
 const ORIGIN_WILL: u8 = 1;
@@ -143,7 +144,7 @@ fn put_header(
     buffer.put_u32_le(record_bytes as u32);
     buffer.put_u64_le(envelope.offset);
     buffer.put_u64_le(envelope.received_at_micros);
-    buffer.put_u8(flags);
+    buffer.put_u8(flags | if envelope.durable { FLAG_DURABLE } else { 0 });
     buffer.put_u8(match envelope.origin {
         Origin::Device => ORIGIN_DEVICE,
         Origin::Will => ORIGIN_WILL,
@@ -168,6 +169,16 @@ pub fn claimed_len(bytes: &[u8]) -> Option<usize> {
 pub fn claimed_offset(bytes: &[u8]) -> Option<u64> {
     let header = bytes.get(..HEADER_BYTES)?;
     Some(u64::from_le_bytes(header[8..16].try_into().ok()?))
+}
+
+/// Whether the record at the start of `bytes` is one that goes to disk; nothing else is checked.
+pub fn is_durable(bytes: &[u8]) -> bool {
+    bytes.get(24).is_some_and(|flags| flags & FLAG_DURABLE != 0)
+}
+
+/// Whether the record at the start of `bytes` is a change of state; nothing else is checked.
+pub fn is_state(bytes: &[u8]) -> bool {
+    bytes.get(24).is_some_and(|flags| flags & FLAG_STATE != 0)
 }
 
 /// Whether `record`, which is exactly one record, has the checksum that it carries.
@@ -223,6 +234,15 @@ pub fn decode(bytes: &[u8]) -> Option<(Record<'_>, usize)> {
     Some((record, record_bytes))
 }
 
+/// The records of `bytes`, one after the other.
+pub fn each(mut bytes: &[u8]) -> impl Iterator<Item = Record<'_>> {
+    std::iter::from_fn(move || {
+        let (record, record_bytes) = decode(bytes)?;
+        bytes = &bytes[record_bytes..];
+        Some(record)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
@@ -255,6 +275,7 @@ mod tests {
             prop_assert_eq!(claimed_len(&buffer), Some(length));
             prop_assert_eq!(claimed_offset(&buffer), Some(offset));
             prop_assert_eq!(is_intact(&buffer), durable);
+            prop_assert_eq!(is_durable(&buffer), durable);
             prop_assert_eq!((record.qos, record.retain, record.origin), (message.qos, retain, origin));
             prop_assert_eq!((record.offset, record.received_at_micros, record.annex), (offset, time, &annex[..]));
             prop_assert_eq!((record.topic_name, record.payload), (topic.as_bytes(), &payload[..]));

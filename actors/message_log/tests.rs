@@ -17,7 +17,7 @@ fn message(text: &str) -> Message {
 
 fn append(log: &MessageLog, texts: impl IntoIterator<Item = String>) -> Appended {
     let messages: Vec<Message> = texts.into_iter().map(|text| message(&text)).collect();
-    log.append(messages.iter(), Origin::Device, 0)
+    log.append_plain(messages.iter(), Origin::Device, 0)
 }
 
 fn read_all(reader: &mut LogReader) -> Vec<(u64, String)> {
@@ -66,7 +66,7 @@ fn a_place_outlives_its_reader_and_the_next_one_goes_on_at_the_cursor() {
     let mut first = place.reader();
     append(&log, texts(0, 10));
     read_all(&mut first);
-    first.publish(4);
+    first.publish(4, None);
     drop(first);
     append(&log, texts(10, 12));
     assert_eq!(read_all(&mut place.reader()), numbers(4, 12));
@@ -80,10 +80,10 @@ fn memory_is_given_back_when_all_cursors_have_passed() {
     let (mut one, mut other) = (log.place(None).reader(), log.place(None).reader());
     append(&log, (0..2_000).map(|_| "x".repeat(1_000)));
     read_all(&mut one);
-    one.publish(2_000);
+    one.publish(2_000, None);
     assert!(log.head_bytes() > 2_000_000, "the other reader still needs them");
     read_all(&mut other);
-    other.publish(2_000);
+    other.publish(2_000, None);
     assert_eq!(log.head_bytes(), 0);
 }
 
@@ -93,8 +93,8 @@ fn what_is_in_flight_stays_readable_until_the_cursor_passes() {
     let mut reader = log.place(None).reader();
     append(&log, texts(0, 100));
     read_all(&mut reader);
-    reader.publish(40);
-    let text = |offset| reader.visit(offset, |record| record.payload.to_vec());
+    reader.publish(40, None);
+    let mut text = |offset| reader.visit(offset, |record| record.payload.to_vec());
     assert_eq!(text(40), Some(b"40".to_vec()));
     assert_eq!(text(99), Some(b"99".to_vec()));
     assert_eq!(text(100), None);
@@ -110,11 +110,11 @@ fn an_absent_reader_loses_the_oldest_and_the_loss_is_counted() {
     for number in 0..total {
         append(&log, [format!("{number:0>200}")]);
         seen += read_all(&mut present).len() as u64;
-        present.publish(present.position());
+        present.publish(present.position(), None);
     }
     assert_eq!(seen, total);
     assert_eq!(present_place.take_overflowed(), 0);
-    assert!(absent_place.lag() > present_place.lag());
+    assert!(absent_place.lag().messages > present_place.lag().messages);
     assert!(log.head_bytes() <= limits::LOG_CHUNK_BYTES * 4);
     let left = read_all(&mut absent);
     let lost = absent_place.take_overflowed();
@@ -132,7 +132,7 @@ fn what_a_reader_holds_already_is_not_lost() {
     append(&log, texts(0, 100));
     assert_eq!(reader.peek().map(|(offset, _)| offset), Some(0));
     let mut appended = 100;
-    while place.lag() < 10_000 && log.head_bytes() < limits::LOG_CHUNK_BYTES * 3 / 2 {
+    while place.lag().messages < 10_000 && log.head_bytes() < limits::LOG_CHUNK_BYTES * 3 / 2 {
         append(&log, [format!("{appended:0>200}")]);
         appended += 1;
     }
@@ -174,12 +174,12 @@ fn publishers_wait_for_a_connected_reader_only() {
     let half = || (0..2_600).map(|_| "z".repeat(200));
     assert!(!append(&log, half()).wait_for_room, "nobody waits for an absent broker");
     read_all(&mut reader);
-    reader.publish(reader.position());
+    reader.publish(reader.position(), None);
     reader.set_connected(true);
-    reader.publish(reader.position());
+    reader.publish(reader.position(), None);
     assert!(append(&log, half()).wait_for_room);
     read_all(&mut reader);
-    reader.publish(reader.position());
+    reader.publish(reader.position(), None);
     assert!(!append(&log, ["more".to_owned()]).wait_for_room);
 }
 
@@ -188,12 +188,12 @@ async fn a_reader_that_does_not_move_is_waited_for_once_and_no_longer() {
     let log = MessageLog::new(limits::LOG_CHUNK_BYTES * 4);
     let mut reader = log.place(None).reader();
     reader.set_connected(true);
-    reader.publish(0);
+    reader.publish(0, None);
     let half = || (0..2_600).map(|_| "z".repeat(200));
     assert!(append(&log, half()).wait_for_room);
     log.room().await;
     assert!(!append(&log, half()).wait_for_room, "it lost the others' patience");
     read_all(&mut reader);
-    reader.publish(reader.position());
+    reader.publish(reader.position(), None);
     assert!(append(&log, half()).wait_for_room, "it caught up");
 }

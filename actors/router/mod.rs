@@ -3,22 +3,25 @@
 //! waits and does no I/O.
 
 mod retained;
+mod routing;
 mod subscriptions;
 mod upstreams;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use actix::prelude::*;
-use mqtt::Message as ApplicationMessage;
 
+use crate::acknowledgement::Acknowledgements;
 use crate::message_log::MessageLog;
 use crate::messages::{
-    BrokersChanged, Drain, GetRouterSnapshot, Route, Routed, RouterSnapshot, Subscribe, Subscribed,
-    Unsubscribe,
+    BrokersChanged, Drain, GetRouterSnapshot, Replay, ReplayError, Route, Routed, RouterSnapshot, StopReplay,
+    Subscribe, Subscribed, Unsubscribe,
 };
+use crate::store::{StoredRetained, StoredUpstream};
 use crate::upstream_broker::{UpstreamContext, unix_micros};
-use crate::{Metrics, Origin, limits};
+use crate::{BrokerId, Metrics, Origin, limits};
 use retained::Retained;
 use subscriptions::Subscriptions;
 use upstreams::Upstreams;
@@ -40,6 +43,7 @@ pub struct Router {
     subscriptions: Subscriptions,
     retained: Retained,
     upstreams: Upstreams,
+    acknowledgements: Arc<Acknowledgements>,
     /// The revision of the broker definitions that are in force.
     revision: u64,
 }
@@ -51,11 +55,29 @@ impl Router {
             subscriptions: Subscriptions::new(metrics.clone()),
             retained: Retained::new(limits.retained_messages_max),
             upstreams: Upstreams::default(),
+            acknowledgements: Arc::default(),
             log,
             metrics,
             limits,
             revision: 0,
         }
+    }
+
+    /// What acknowledgements wait for.
+    pub fn with_acknowledgements(mut self, acknowledgements: Arc<Acknowledgements>) -> Router {
+        self.acknowledgements = acknowledgements;
+        self
+    }
+
+    /// What there was before a restart.
+    pub fn restored(
+        mut self,
+        retained: Vec<StoredRetained>,
+        upstreams: HashMap<BrokerId, StoredUpstream>,
+    ) -> Router {
+        self.retained.restore(retained, unix_micros());
+        self.upstreams = Upstreams::restored(upstreams);
+        self
     }
 
     fn upstream_context(&self, context: &Context<Self>) -> UpstreamContext {
@@ -65,26 +87,6 @@ impl Router {
             metrics: self.metrics.clone(),
             packet_bytes_max: self.limits.packet_bytes_max,
         }
-    }
-
-    /// Appends what any upstream broker wants, and wakes them.
-    fn append(&mut self, batch: &[ApplicationMessage], origin: Origin) -> bool {
-        if self.upstreams.is_empty() {
-            return false;
-        }
-        let now_micros = unix_micros();
-        let appended = match self.upstreams.want_all_topics() {
-            true if !batch.iter().any(|message| message.topic_name.is_dollar()) => {
-                self.log.append(batch.iter(), origin, now_micros)
-            }
-            _ => {
-                let upstreams = &mut self.upstreams;
-                let wanted = batch.iter().filter(|message| upstreams.want(&message.topic_name));
-                self.log.append(wanted, origin, now_micros)
-            }
-        };
-        self.upstreams.wake();
-        appended.wait_for_room
     }
 }
 
@@ -104,21 +106,13 @@ impl Handler<Route> for Router {
     type Result = Routed;
 
     fn handle(&mut self, route: Route, _: &mut Context<Self>) -> Routed {
-        let Route { origin, publisher, batch } = route;
+        let (origin, count) = (route.origin, route.batch.len());
+        let routed = self.route(route);
         if origin == Origin::Device {
-            self.metrics.messages_received.inc_by(batch.len() as u64);
+            // What is returned comes again.
+            self.metrics.messages_received.inc_by((count - routed.returned.len()) as u64);
         }
-        let wait_for_room = self.append(&batch, origin);
-        if batch.iter().any(|message| message.retain) {
-            let now = Instant::now();
-            for message in batch.iter().filter(|message| message.retain) {
-                self.retained.set(message, now);
-            }
-        }
-        if !self.subscriptions.is_empty() {
-            self.subscriptions.deliver(batch, publisher);
-        }
-        Routed { wait_for_room }
+        routed
     }
 }
 
@@ -130,14 +124,10 @@ impl Handler<Subscribe> for Router {
         let now = Instant::now();
         for (filter, options) in &subscribe.subscriptions {
             let identifier = subscribe.subscription_identifier;
-            let is_new = self.subscriptions.add(
-                subscribe.session_id,
-                &subscribe.deliver,
-                filter,
-                *options,
-                identifier,
-            );
-            self.retained.collect(filter, *options, identifier, is_new, now, &mut retained);
+            let is_new = self.subscriptions.add(&subscribe, filter, *options);
+            if !subscribe.restored {
+                self.retained.collect(filter, *options, identifier, is_new, now, &mut retained);
+            }
         }
         Subscribed { retained }
     }
@@ -177,9 +167,32 @@ impl Handler<GetRouterSnapshot> for Router {
             delivered: self.metrics.messages_delivered.get(),
             retained: self.retained.len() as u64,
             subscriptions: self.subscriptions.len() as u64,
-            log_head_bytes: self.log.head_bytes() as u64,
-            next_offset: self.log.next_offset(),
+            log: self.log.snapshot(),
         }
+    }
+}
+
+impl Handler<Replay> for Router {
+    type Result = ResponseFuture<Result<(), ReplayError>>;
+
+    fn handle(&mut self, replay: Replay, _: &mut Context<Self>) -> Self::Result {
+        let started = self.upstreams.address_of(replay.broker).map(|address| address.send(replay));
+        Box::pin(async move {
+            let started = started.ok_or(ReplayError::NotRunning)?.await;
+            started.unwrap_or(Err(ReplayError::NotRunning))
+        })
+    }
+}
+
+impl Handler<StopReplay> for Router {
+    type Result = ResponseFuture<Result<bool, ReplayError>>;
+
+    fn handle(&mut self, stop: StopReplay, _: &mut Context<Self>) -> Self::Result {
+        let stopped = self.upstreams.address_of(stop.0).map(|address| address.send(stop));
+        Box::pin(async move {
+            let stopped = stopped.ok_or(ReplayError::NotRunning)?.await;
+            stopped.unwrap_or(Err(ReplayError::NotRunning))
+        })
     }
 }
 

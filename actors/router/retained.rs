@@ -8,6 +8,7 @@ use mqtt::retained::RetainedStore;
 use mqtt::{Message, TopicFilter};
 
 use crate::messages::Delivery;
+use crate::store::StoredRetained;
 
 /// The last retained message of each topic.
 pub struct Retained {
@@ -32,6 +33,18 @@ impl Retained {
     /// How many there are.
     pub fn len(&self) -> usize {
         self.store.len()
+    }
+
+    /// Keeps what was kept before a restart, if it has not expired since.
+    pub fn restore(&mut self, stored: Vec<StoredRetained>, now_micros: u64) {
+        let now = Instant::now();
+        for StoredRetained { message, received_at_micros } in stored {
+            let age = Duration::from_micros(now_micros.saturating_sub(received_at_micros));
+            let expiry = message.properties.message_expiry_interval();
+            if expiry.is_none_or(|secs| age < Duration::from_secs(secs.into())) {
+                self.set(&message, now.checked_sub(age).unwrap_or(now));
+            }
+        }
     }
 
     /// Keeps a message with RETAIN set `[MQTT-3.3.1-5]`; an empty payload removes what was kept
@@ -84,6 +97,7 @@ impl Retained {
                 retain: true,
                 subscription_identifiers: identifier.into_iter().collect(),
                 received_at: entry.received_at,
+                offset: None,
             });
         });
         for topic_name in expired {

@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use actix::prelude::*;
+use actix::prelude::Recipient as Addressee;
 use foldhash::fast::RandomState;
 use mqtt::packet::SubscriptionOptions;
 use mqtt::topic::trie::FilterTrie;
 use mqtt::{Message as ApplicationMessage, QoS, TopicFilter, TopicName};
 
-use crate::messages::{Deliver, Delivery, SessionId};
+use crate::messages::{Deliver, Delivery, SessionId, Subscribe};
+use crate::store::{Recipient, SessionKey};
 use crate::{Metrics, limits};
 
 /// All subscriptions of all sessions.
@@ -19,6 +20,10 @@ pub struct Subscriptions {
     subscribers: HashMap<SessionId, Subscriber, RandomState>,
     /// Answers for topics that were asked before, until a subscription changes.
     receivers: HashMap<TopicName, Arc<[Receiver]>, RandomState>,
+    /// How many subscribers survive the process.
+    durable: usize,
+    /// Who has something in its batch.
+    concerned: Vec<SessionId>,
     metrics: Arc<Metrics>,
 }
 
@@ -29,7 +34,9 @@ struct Subscription {
 }
 
 struct Subscriber {
-    deliver: Recipient<Deliver>,
+    deliver: Addressee<Deliver>,
+    /// The key of a session that survives the process.
+    durable: Option<SessionKey>,
     subscriptions: usize,
     /// What the current batch has for the session.
     batch: Vec<Delivery>,
@@ -38,8 +45,9 @@ struct Subscriber {
 /// One session that gets a topic's messages, with all its matching subscriptions taken together: one delivery
 /// at the highest QoS `[MQTT-3.3.4-2]`.
 #[derive(Clone)]
-struct Receiver {
+pub struct Receiver {
     session_id: SessionId,
+    durable: Option<SessionKey>,
     qos: QoS,
     retain_as_published: bool,
     /// Whether any of the subscriptions wants the session's own messages.
@@ -54,6 +62,8 @@ impl Subscriptions {
             trie: FilterTrie::new(),
             subscribers: HashMap::default(),
             receivers: HashMap::default(),
+            durable: 0,
+            concerned: Vec::new(),
             metrics,
         }
     }
@@ -61,6 +71,11 @@ impl Subscriptions {
     /// Whether there is nobody to deliver to.
     pub fn is_empty(&self) -> bool {
         self.subscribers.is_empty()
+    }
+
+    /// Whether a subscriber's messages must survive the process.
+    pub fn has_durable(&self) -> bool {
+        self.durable > 0
     }
 
     /// How many subscriptions there are.
@@ -71,20 +86,23 @@ impl Subscriptions {
     /// Adds or replaces a subscription `[MQTT-3.8.4-3]`; `true` where it is new.
     pub fn add(
         &mut self,
-        session_id: SessionId,
-        deliver: &Recipient<Deliver>,
+        subscriber: &Subscribe,
         filter: &TopicFilter,
         options: SubscriptionOptions,
-        identifier: Option<u32>,
     ) -> bool {
         self.receivers.clear();
+        let (session_id, identifier) = (subscriber.session_id, subscriber.subscription_identifier);
         let is_new = self.trie.insert(filter, session_id, Subscription { options, identifier }).is_none();
-        let subscriber = self.subscribers.entry(session_id).or_insert_with(|| Subscriber {
-            deliver: deliver.clone(),
-            subscriptions: 0,
-            batch: Vec::new(),
+        let entry = self.subscribers.entry(session_id).or_insert_with(|| {
+            self.durable += usize::from(subscriber.durable.is_some());
+            Subscriber {
+                deliver: subscriber.deliver.clone(),
+                durable: subscriber.durable,
+                subscriptions: 0,
+                batch: Vec::new(),
+            }
         });
-        subscriber.subscriptions += usize::from(is_new);
+        entry.subscriptions += usize::from(is_new);
         is_new
     }
 
@@ -97,40 +115,44 @@ impl Subscriptions {
         if let Some(subscriber) = self.subscribers.get_mut(&session_id) {
             subscriber.subscriptions -= 1;
             if subscriber.subscriptions == 0 {
+                self.durable -= usize::from(subscriber.durable.is_some());
                 self.subscribers.remove(&session_id);
             }
         }
         true
     }
 
-    /// Hands a batch to everyone who subscribed to its topics, each in one message.
-    pub fn deliver(&mut self, batch: Vec<ApplicationMessage>, publisher: Option<SessionId>) {
-        let received_at = Instant::now();
-        let mut concerned: Vec<SessionId> = Vec::new();
-        for message in batch {
-            let receivers = self.receivers_of(&message.topic_name);
-            if receivers.is_empty() {
-                continue;
+    /// Puts a message into the batch of everyone who gets it; see [`Subscriptions::flush`]. `offset` is where the log
+    /// has it for durable sessions.
+    pub fn deliver(
+        &mut self,
+        message: ApplicationMessage,
+        receivers: &[Receiver],
+        publisher: Option<SessionId>,
+        received_at: Instant,
+        offset: Option<u64>,
+    ) {
+        let message = Arc::new(message);
+        for receiver in receivers.iter().filter(|receiver| receiver.gets(publisher)) {
+            let Some(subscriber) = self.subscribers.get_mut(&receiver.session_id) else { continue };
+            if subscriber.batch.is_empty() {
+                self.concerned.push(receiver.session_id);
             }
-            let message = Arc::new(message);
-            for receiver in &*receivers {
-                if Some(receiver.session_id) == publisher && !receiver.own_messages {
-                    continue;
-                }
-                let Some(subscriber) = self.subscribers.get_mut(&receiver.session_id) else { continue };
-                if subscriber.batch.is_empty() {
-                    concerned.push(receiver.session_id);
-                }
-                subscriber.batch.push(Delivery {
-                    message: message.clone(),
-                    qos: message.qos.min(receiver.qos),
-                    retain: message.retain && receiver.retain_as_published,
-                    subscription_identifiers: receiver.identifiers.clone(),
-                    received_at,
-                });
-            }
+            let qos = message.qos.min(receiver.qos);
+            subscriber.batch.push(Delivery {
+                message: message.clone(),
+                qos,
+                retain: message.retain && receiver.retain_as_published,
+                subscription_identifiers: receiver.identifiers.clone(),
+                received_at,
+                offset: offset.filter(|_| receiver.durable.is_some() && qos > QoS::AtMostOnce),
+            });
         }
-        for session_id in concerned {
+    }
+
+    /// Hands everyone its batch, each in one message.
+    pub fn flush(&mut self) {
+        for session_id in self.concerned.drain(..) {
             let Some(subscriber) = self.subscribers.get_mut(&session_id) else { continue };
             let batch = std::mem::take(&mut subscriber.batch);
             let count = batch.len() as u64;
@@ -140,11 +162,13 @@ impl Subscriptions {
         }
     }
 
-    fn receivers_of(&mut self, topic_name: &TopicName) -> Arc<[Receiver]> {
+    /// Everyone who gets a topic's messages.
+    pub fn receivers_of(&mut self, topic_name: &TopicName) -> Arc<[Receiver]> {
         if let Some(receivers) = self.receivers.get(topic_name) {
             return receivers.clone();
         }
         let mut by_session: Vec<Receiver> = Vec::new();
+        let subscribers = &self.subscribers;
         self.trie.for_each_match(topic_name, |session_id, subscription| {
             let options = &subscription.options;
             let found = by_session.iter_mut().find(|receiver| receiver.session_id == *session_id);
@@ -157,6 +181,7 @@ impl Subscriptions {
                 }
                 None => by_session.push(Receiver {
                     session_id: *session_id,
+                    durable: subscribers.get(session_id).and_then(|subscriber| subscriber.durable),
                     qos: options.qos,
                     retain_as_published: options.retain_as_published,
                     own_messages: !options.no_local,
@@ -171,5 +196,24 @@ impl Subscriptions {
         // A copy of its own: the name is a slice of a whole read buffer.
         self.receivers.insert(topic_name.detached(), receivers.clone());
         receivers
+    }
+}
+
+impl Receiver {
+    /// Whether a message of this publisher goes there `[MQTT-3.8.3-3]`.
+    fn gets(&self, publisher: Option<SessionId>) -> bool {
+        self.own_messages || Some(self.session_id) != publisher
+    }
+
+    /// What the message's record says of this receiver, if its session survives the process.
+    pub fn recipient(&self, message: &ApplicationMessage, publisher: Option<SessionId>) -> Option<Recipient> {
+        let qos = message.qos.min(self.qos);
+        let session = self.durable.filter(|_| qos > QoS::AtMostOnce && self.gets(publisher))?;
+        Some(Recipient {
+            session,
+            qos,
+            retain: message.retain && self.retain_as_published,
+            subscription_identifiers: self.identifiers.clone(),
+        })
     }
 }

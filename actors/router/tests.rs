@@ -52,7 +52,7 @@ impl Scene {
 
     async fn publish(&self, texts: &[&str]) {
         let batch = texts.iter().map(|text| message("t", text)).collect();
-        let route = Route { origin: Origin::Device, publisher: Some(SessionId(0)), batch };
+        let route = Route { publisher: Some(SessionId(0)), ..Route::new(Origin::Device, batch) };
         self.router.send(route).await.expect("the Router runs");
     }
 
@@ -62,7 +62,14 @@ impl Scene {
         let subscriptions = vec![(TopicFilter::new(filter).expect("a filter"), options)];
         let subscription_identifier = Some(session as u32);
         let session_id = SessionId(session);
-        let subscribe = Subscribe { session_id, deliver, subscriptions, subscription_identifier };
+        let subscribe = Subscribe {
+            session_id,
+            deliver,
+            subscriptions,
+            subscription_identifier,
+            durable: None,
+            restored: false,
+        };
         self.router.send(subscribe).await.expect("the Router runs");
         inbox
     }
@@ -88,8 +95,8 @@ impl Handler<Deliver> for Collector {
     }
 }
 
-fn message(topic: &str, text: &str) -> ApplicationMessage {
-    ApplicationMessage {
+fn message(topic: &str, text: &str) -> mqtt::Message {
+    mqtt::Message {
         topic_name: TopicName::new(topic).expect("a topic name"),
         qos: QoS::AtLeastOnce,
         retain: false,

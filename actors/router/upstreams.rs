@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use actix::prelude::*;
@@ -9,19 +10,27 @@ use foldhash::fast::RandomState;
 use mqtt::TopicName;
 
 use crate::BrokerId;
-use crate::broker::SharedBroker;
+use crate::broker::{OnFull, SharedBroker};
 use crate::limits;
-use crate::message_log::{LogPlace, Record, Wants};
+use crate::message_log::{Bound, LogPlace, Record, Wants};
 use crate::messages::{Drain, Reconfigure, UpstreamSnapshot, UpstreamState, Wake};
+use crate::start_position::StartPosition;
+use crate::store::{Change, StoredUpstream};
 use crate::upstream_broker::{
     Backoff, Cause, DropReason, RecordFilter, UpstreamBroker, UpstreamContext, UpstreamStatus, Withdraw,
-    chance, rule_wants,
+    chance, rule_wants, unix_micros,
 };
 
 /// All upstream brokers, in the order of the ConfigStore.
 #[derive(Default)]
 pub struct Upstreams {
     children: Vec<Child>,
+    /// What there was before a restart, until the definitions are known.
+    stored: HashMap<BrokerId, StoredUpstream>,
+    /// Whether some enabled broker would rather have new messages refused than lose old ones.
+    may_reject: bool,
+    /// The cursors of the brokers that want a topic, for topics that were asked before.
+    cursors: HashMap<TopicName, Arc<[Arc<AtomicU64>]>, RandomState>,
     /// Whether some enabled broker takes every topic.
     all_topics: bool,
     /// Whether any broker wants a topic, for topics that were asked before.
@@ -49,6 +58,42 @@ struct Running {
 }
 
 impl Upstreams {
+    /// None yet; those of before a restart go on where they were.
+    pub fn restored(stored: HashMap<BrokerId, StoredUpstream>) -> Upstreams {
+        Upstreams { stored, ..Upstreams::default() }
+    }
+
+    /// Whether some enabled broker would rather have new messages refused than lose old ones.
+    pub fn may_reject(&self) -> bool {
+        self.may_reject
+    }
+
+    /// Whether a broker that wants the topic may not fall behind further.
+    pub fn is_full_for(&self, topic_name: &TopicName) -> bool {
+        self.children.iter().any(|child| child.is_full() && rule_wants(&child.broker.rule, topic_name))
+    }
+
+    /// The cursors of the enabled brokers that want the topic.
+    pub fn cursors_for(&mut self, topic_name: &TopicName) -> Arc<[Arc<AtomicU64>]> {
+        if let Some(cursors) = self.cursors.get(topic_name) {
+            return cursors.clone();
+        }
+        let wanting = self.children.iter().filter(|child| rule_wants(&child.broker.rule, topic_name));
+        let running = wanting.filter_map(|child| child.running.as_ref());
+        let cursors: Arc<[_]> = running.map(|running| running.place.shared_cursor()).collect();
+        if self.cursors.len() >= limits::ROUTE_CACHE_ENTRIES {
+            self.cursors.clear();
+        }
+        self.cursors.insert(topic_name.detached(), cursors.clone());
+        cursors
+    }
+
+    /// The actor of an enabled broker.
+    pub fn address_of(&self, id: BrokerId) -> Option<&Addr<UpstreamBroker>> {
+        let child = self.children.iter().find(|child| child.broker.id == id)?;
+        child.running.as_ref().map(|running| &running.address)
+    }
+
     /// Whether there is no enabled broker.
     pub fn is_empty(&self) -> bool {
         self.children.iter().all(|child| child.running.is_none())
@@ -91,16 +136,27 @@ impl Upstreams {
         for broker in brokers {
             let child = match old.remove(&broker.id) {
                 Some(child) => child.changed(broker, context),
-                None => Child::new(broker, context),
+                None => {
+                    let stored = self.stored.remove(&broker.id);
+                    Child::new(broker, stored, context)
+                }
             };
             self.children.push(child);
         }
         for (_, child) in old {
             log::info!("broker {}: removed", child.broker.name);
             child.withdraw();
+            forget(child.broker.id, context);
             child.status.forget(&context.metrics);
         }
+        for (id, _) in std::mem::take(&mut self.stored) {
+            log::info!("a broker that is not defined any more is forgotten ({id})");
+            forget(id, context);
+        }
+        context.log.begin_retention();
         self.wanted.clear();
+        self.cursors.clear();
+        self.may_reject = self.children.iter().any(|child| child.may_reject());
         self.all_topics =
             self.children.iter().any(|child| child.running.is_some() && child.broker.rule.topics.is_empty());
     }
@@ -145,19 +201,34 @@ impl Upstreams {
 }
 
 impl Child {
-    fn new(broker: SharedBroker, context: &UpstreamContext) -> Child {
+    fn new(broker: SharedBroker, stored: Option<StoredUpstream>, context: &UpstreamContext) -> Child {
         let status = Arc::new(UpstreamStatus::new(broker.id, &broker.name, &context.metrics));
         let mut child = Child { broker, status, running: None };
-        match child.broker.enabled {
-            true => child.start(context),
-            false => child.status.set_state(UpstreamState::Disabled),
+        match (child.broker.enabled, stored) {
+            (true, stored) => child.start(stored, context),
+            (false, stored) => {
+                child.status.set_state(UpstreamState::Disabled);
+                if stored.is_some() {
+                    forget(child.broker.id, context);
+                }
+            }
         }
         child
     }
 
-    fn start(&mut self, context: &UpstreamContext) {
-        let place = context.log.place(wants(&self.broker));
-        let address = self.actor(&place, context);
+    /// Goes on where the broker was, or begins where it shall.
+    fn start(&mut self, stored: Option<StoredUpstream>, context: &UpstreamContext) {
+        let log = &context.log;
+        let stored = stored.unwrap_or_default();
+        let cursor = stored.cursor.unwrap_or_else(|| match self.broker.backlog.start_at {
+            StartPosition::Now => log.next_offset(),
+            // With a time, the broker's filter leaves out what is older.
+            StartPosition::Earliest | StartPosition::Time(_) => log.first_offset(),
+            StartPosition::Offset(offset) => offset.max(log.first_offset()),
+        });
+        let place = log.place_of(self.broker.id, cursor, stored.live, wants(&self.broker));
+        place.set_bound(bound(&self.broker));
+        let address = self.actor(&place, stored, context);
         self.running = Some(Running {
             address,
             place,
@@ -169,8 +240,27 @@ impl Child {
         });
     }
 
-    fn actor(&self, place: &Arc<LogPlace>, context: &UpstreamContext) -> Addr<UpstreamBroker> {
-        UpstreamBroker::new(self.broker.clone(), place, self.status.clone(), context.clone()).start()
+    fn actor(
+        &self,
+        place: &Arc<LogPlace>,
+        stored: StoredUpstream,
+        context: &UpstreamContext,
+    ) -> Addr<UpstreamBroker> {
+        UpstreamBroker::new(self.broker.clone(), place, self.status.clone(), context.clone())
+            .restored(stored)
+            .start()
+    }
+
+    fn may_reject(&self) -> bool {
+        self.running.is_some() && self.broker.backlog.on_full == OnFull::Reject
+    }
+
+    /// Whether the broker is as far behind as it may be, and wants no more.
+    fn is_full(&self) -> bool {
+        let bound = self.broker.backlog.queue_bytes_max.unwrap_or(u64::MAX);
+        self.may_reject()
+            && bound < u64::MAX
+            && self.running.as_ref().is_some_and(|running| running.place.lag().bytes >= bound)
     }
 
     /// The same broker with another definition.
@@ -185,6 +275,7 @@ impl Child {
         match (self.broker.enabled, &self.running) {
             (true, Some(running)) => {
                 running.place.set_wants(wants(&self.broker));
+                running.place.set_bound(bound(&self.broker));
                 // A full mailbox is one of an actor that hangs: the supervision replaces it.
                 if running.address.try_send(Reconfigure(self.broker.clone())).is_err() {
                     log::error!("broker {}: the new definition was not taken", self.broker.name);
@@ -193,12 +284,13 @@ impl Child {
             (true, None) => {
                 log::info!("broker {}: enabled", self.broker.name);
                 self.status.set_state(UpstreamState::Connecting);
-                self.start(context);
+                self.start(None, context);
             }
             (false, _) => {
                 log::info!("broker {}: disabled", self.broker.name);
                 self.withdraw();
                 self.running = None;
+                forget(self.broker.id, context);
                 self.status.set_state(UpstreamState::Disabled);
             }
         }
@@ -214,7 +306,7 @@ impl Child {
     }
 
     fn snapshot(&self) -> UpstreamSnapshot {
-        let lag = self.running.as_ref().map_or(0, |running| running.place.lag());
+        let lag = self.running.as_ref().map(|running| running.place.lag()).unwrap_or_default();
         self.status.snapshot(lag)
     }
 
@@ -235,10 +327,9 @@ impl Child {
         if overflowing != running.overflowing {
             running.overflowing = overflowing;
             match overflowing {
-                true => log::warn!(
-                    "broker {}: the log's memory is full, its oldest messages drop",
-                    self.broker.name
-                ),
+                true => {
+                    log::warn!("broker {}: it is too far behind, its oldest messages drop", self.broker.name)
+                }
                 false => log::info!("broker {}: no more messages drop", self.broker.name),
             }
         }
@@ -263,7 +354,10 @@ impl Child {
             }
             Some(at) if now >= at => {
                 let place = running.place.clone();
-                let address = self.actor(&place, context);
+                // What its predecessor had in flight is sent as new.
+                let lost = Change::UpstreamSessionLost { broker: self.broker.id };
+                context.log.append_changes(&[lost], unix_micros());
+                let address = self.actor(&place, StoredUpstream::default(), context);
                 if let Some(running) = &mut self.running {
                     running.address = address;
                     running.started_at = now;
@@ -277,6 +371,19 @@ impl Child {
 
 /// What counts as lost for a broker.
 fn wants(broker: &SharedBroker) -> Option<Wants> {
-    let filter = std::cell::RefCell::new(RecordFilter::new(broker.id, &broker.rule));
+    let filter = std::cell::RefCell::new(RecordFilter::of(broker));
     Some(Box::new(move |record: &Record<'_>| filter.borrow_mut().wants(record)))
+}
+
+/// How far the log may keep messages for a broker, and whether it may drop any.
+fn bound(broker: &SharedBroker) -> Bound {
+    Bound {
+        bytes_max: broker.backlog.queue_bytes_max,
+        may_lose: broker.backlog.on_full == OnFull::DropOldest,
+    }
+}
+
+/// Nothing is kept for the broker any more.
+fn forget(broker: BrokerId, context: &UpstreamContext) {
+    context.log.append_changes(&[Change::BrokerForgotten { broker }], unix_micros());
 }

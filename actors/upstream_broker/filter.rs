@@ -5,33 +5,58 @@ use std::collections::HashMap;
 use foldhash::fast::RandomState;
 use mqtt::{TopicFilter, TopicName};
 
-use crate::broker::{ForwardRule, UpstreamSubscription};
+use crate::broker::{Broker, ForwardRule, UpstreamSubscription};
 use crate::limits;
 use crate::message_log::Record;
+use crate::start_position::StartPosition;
 use crate::{BrokerId, Origin};
 
 /// A broker's topic filters with the answers that they gave. No filter at all means every topic but those that
 /// start with `$`, like the filter `#`.
 pub struct RecordFilter {
     id: BrokerId,
+    /// What was received earlier is left out, in microseconds since the Unix epoch.
+    not_before_micros: u64,
     topics: Vec<TopicFilter>,
     answers: HashMap<Box<[u8]>, bool, RandomState>,
 }
 
 impl RecordFilter {
-    /// The filter of a broker.
+    /// The filter of a broker by its definition: one that begins at a time gets nothing older.
+    pub fn of(broker: &Broker) -> RecordFilter {
+        let not_before_micros = match broker.backlog.start_at {
+            StartPosition::Time(at_micros) => at_micros,
+            _ => 0,
+        };
+        RecordFilter { not_before_micros, ..RecordFilter::new(broker.id, &broker.rule) }
+    }
+
+    /// A filter by topics alone.
     pub fn new(id: BrokerId, rule: &ForwardRule) -> RecordFilter {
-        RecordFilter { id, topics: rule.topics.clone(), answers: HashMap::default() }
+        RecordFilter { id, not_before_micros: 0, topics: rule.topics.clone(), answers: HashMap::default() }
     }
 
     /// A filter for what a broker is asked for.
     pub fn of_subscription(id: BrokerId, subscription: &UpstreamSubscription) -> RecordFilter {
-        RecordFilter { id, topics: subscription.topics.clone(), answers: HashMap::default() }
+        RecordFilter {
+            id,
+            not_before_micros: 0,
+            topics: subscription.topics.clone(),
+            answers: HashMap::default(),
+        }
+    }
+
+    /// Whose filter it is.
+    pub fn broker(&self) -> BrokerId {
+        self.id
     }
 
     /// Whether the record goes to the broker: never back to where it came from.
     pub fn wants(&mut self, record: &Record<'_>) -> bool {
-        !record.is_state && record.origin != Origin::Upstream(self.id) && self.wants_topic(record.topic_name)
+        !record.is_state
+            && record.received_at_micros >= self.not_before_micros
+            && record.origin != Origin::Upstream(self.id)
+            && self.wants_topic(record.topic_name)
     }
 
     /// Whether one of the filters matches the topic.

@@ -1,5 +1,7 @@
 //! From the wire of one upstream broker to the Router: what a bidirectional broker publishes.
 
+use std::task::Context;
+
 use bytes::BytesMut;
 use mqtt::packet::Publish;
 use mqtt::packet::acknowledgement::{self, AcknowledgementKind};
@@ -8,21 +10,40 @@ use mqtt::session::{Arrival, Inflow};
 use mqtt::{Message, PacketId, ProtocolVersion, QoS};
 
 use super::connect::{Cause, Failure};
+use super::link::unix_micros;
 use super::outbox::Outbox;
-use crate::limits;
+use crate::message_log::MessageLog;
+use crate::messages::{ExactlyOnce, Route, Routed};
+use crate::promise::{HeldAnswers, Promise};
+use crate::store::{Change, SessionKey};
+use crate::{BrokerId, Origin, limits};
 
 /// What came in and is not acknowledged yet.
 pub struct Inbox {
     inflow: Inflow,
     batch: Vec<Message>,
-    /// Acknowledgements that go out once the batch is in the log, in the order of the packets `[MQTT-4.6.0-2]`.
-    acknowledgements: Vec<(AcknowledgementKind, PacketId)>,
+    /// Acknowledgements of the batch, in the order of the packets `[MQTT-4.6.0-2]`.
+    due: Vec<Due>,
+    /// Those that wait until what they say is true.
+    held: HeldAnswers<(AcknowledgementKind, PacketId)>,
+    /// The key under which QoS 2 identifiers survive the process; `None` for a Session that ends with its connection.
+    durable: Option<SessionKey>,
+}
+
+/// An acknowledgement that is due.
+struct Due {
+    kind: AcknowledgementKind,
+    packet_id: PacketId,
+    /// The message of the batch that it is for, if that goes to the Router.
+    message: Option<usize>,
 }
 
 impl Inbox {
-    /// Nothing came yet.
-    pub fn new() -> Inbox {
-        Inbox { inflow: Inflow::new(u16::MAX), batch: Vec::new(), acknowledgements: Vec::new() }
+    /// Nothing came yet, but for what came before a restart at QoS 2 and was not released.
+    pub fn new(durable: Option<SessionKey>, awaiting_release: Vec<PacketId>) -> Inbox {
+        let mut inflow = Inflow::new(u16::MAX);
+        inflow.restore(awaiting_release);
+        Inbox { inflow, batch: Vec::new(), due: Vec::new(), held: HeldAnswers::new(true), durable }
     }
 
     /// A new connection: QoS 2 messages wait for their PUBREL across connections, as long as the Session lasts.
@@ -34,7 +55,8 @@ impl Inbox {
             false => self.inflow = Inflow::new(receive_maximum),
         }
         self.batch.clear();
-        self.acknowledgements.clear();
+        self.due.clear();
+        self.held = HeldAnswers::new(true);
     }
 
     /// PUBLISH arrived. `wanted` says whether messages of this broker are taken at all; others are acknowledged
@@ -44,6 +66,7 @@ impl Inbox {
     /// Where the broker breaks the protocol.
     pub fn publish(&mut self, publish: Publish, wanted: bool, outbox: &mut Outbox) -> Result<(), Failure> {
         let fault = |text: &str| Failure::new(Cause::Protocol, text);
+        let index = self.batch.len();
         let arrival = match publish.packet_id {
             None => Arrival::New,
             Some(packet_id) => {
@@ -52,7 +75,7 @@ impl Inbox {
                     QoS::ExactlyOnce => AcknowledgementKind::PubRec,
                     _ => AcknowledgementKind::PubAck,
                 };
-                self.acknowledgements.push((kind, packet_id));
+                self.due.push(Due { kind, packet_id, message: None });
                 arrival.map_err(|_| fault("the broker exceeded our receive maximum"))?
             }
         };
@@ -60,6 +83,9 @@ impl Inbox {
         // A repeat is no second echo, so this comes last.
         let mut is_ours = || outbox.is_echo(topic_name.as_str().as_bytes(), &publish.payload);
         if arrival == Arrival::New && wanted && !is_ours() {
+            if let Some(due) = self.due.last_mut().filter(|_| publish.packet_id.is_some()) {
+                due.message = Some(index);
+            }
             let per_connection =
                 |id| matches!(id, PropertyId::SubscriptionIdentifier | PropertyId::TopicAlias);
             self.batch.push(Message {
@@ -74,19 +100,64 @@ impl Inbox {
     }
 
     /// PUBREL arrived: PUBCOMP goes out, also for an identifier that nobody knows `[MQTT-4.3.3-11]`.
-    pub fn pubrel(&mut self, packet_id: PacketId, output: &mut BytesMut) {
-        self.inflow.pubrel(packet_id);
-        acknowledgement::encode_success(output, AcknowledgementKind::PubComp, packet_id);
+    pub fn pubrel(&mut self, packet_id: PacketId, log: &MessageLog) {
+        let mut promise = Promise::Nothing;
+        if self.inflow.pubrel(packet_id)
+            && let Some(session) = self.durable.filter(|_| log.is_durable())
+        {
+            let released = Change::Released { session, packet_ids: vec![packet_id] };
+            promise = Promise::Stored(log.append_changes(&[released], unix_micros()));
+        }
+        self.held.push(promise, (AcknowledgementKind::PubComp, packet_id));
     }
 
-    /// The messages for the Router, in order.
-    pub fn take_batch(&mut self) -> Vec<Message> {
-        std::mem::take(&mut self.batch)
+    /// The messages for the Router, in order; `None` while there are none.
+    pub fn take_route(&mut self, broker: BrokerId) -> Option<Route> {
+        if self.batch.is_empty() {
+            return None;
+        }
+        let exactly_once = self.durable.and_then(|session| {
+            let qos_2 = self.due.iter().filter(|due| due.kind == AcknowledgementKind::PubRec);
+            let packet_ids: Vec<_> =
+                qos_2.filter_map(|due| due.message.map(|index| (index, due.packet_id))).collect();
+            (!packet_ids.is_empty()).then_some(ExactlyOnce { session, packet_ids })
+        });
+        let batch = std::mem::take(&mut self.batch);
+        // A refused message would be lost: the broker does not send it again.
+        Some(Route { exactly_once, may_refuse: false, ..Route::new(Origin::Upstream(broker), batch) })
     }
 
-    /// The batch is in the log: acknowledges it.
-    pub fn acknowledge(&mut self, output: &mut BytesMut) {
-        for (kind, packet_id) in self.acknowledgements.drain(..) {
+    /// Puts back what there was no room for, and lets the rest be acknowledged when its promises are kept.
+    /// `count` is how many messages the Router was given.
+    pub fn routed(&mut self, mut routed: Routed, count: usize, log: &MessageLog) {
+        let returned = std::mem::take(&mut routed.returned);
+        let routed_count = count - returned.len();
+        let behind = self.due.iter().position(|due| due.message.is_some_and(|index| index >= routed_count));
+        let later = self.due.split_off(behind.unwrap_or(self.due.len()));
+        for due in std::mem::replace(&mut self.due, later) {
+            let promise = match due.message {
+                // A repeat is acknowledged when what it repeats is safe.
+                None => Promise::Stored(log.next_offset()),
+                Some(index) => match routed.outcomes.get(index) {
+                    None => routed.promise.clone(),
+                    Some(outcome) => outcome.promise.clone(),
+                },
+            };
+            self.held.push(promise, (due.kind, due.packet_id));
+        }
+        for due in &mut self.due {
+            due.message = due.message.map(|index| index - routed_count);
+        }
+        self.batch = returned;
+    }
+
+    /// Encodes every acknowledgement whose promise is kept.
+    pub fn acknowledge(&mut self, output: &mut BytesMut, log: &MessageLog, task: &mut Context<'_>) {
+        if self.batch.is_empty() && !self.due.is_empty() {
+            // What does not go to the Router waits for nobody there.
+            self.routed(Routed::default(), 0, log);
+        }
+        while let Some((kind, packet_id)) = self.held.take_ready(log.watermarks(), task) {
             if kind == AcknowledgementKind::PubAck {
                 self.inflow.puback_sent();
             }

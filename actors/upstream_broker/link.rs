@@ -10,11 +10,12 @@ use mqtt::packet::{
 };
 use mqtt::session::KeepAlive;
 use mqtt::{Properties, TopicFilter};
-use tokio::time::{Interval, MissedTickBehavior};
+use tokio::time::{Interval, MissedTickBehavior, Sleep};
 
 use super::connect::{Capabilities, Cause, Failure};
+use super::encoding::Wire;
 use super::inbox::Inbox;
-use super::outbox::{Outbox, Wire};
+use super::outbox::Outbox;
 use super::status::UpstreamStatus;
 use crate::connection::{Connection, ConnectionError};
 use crate::{Broker, Metrics, limits};
@@ -33,6 +34,7 @@ pub struct Link {
     reading_paused: bool,
     /// Whether the broker has acknowledged a message.
     made_progress: bool,
+    pace_timer: Option<Pin<Box<Sleep>>>,
     /// When a message that went out in this turn had come in, in microseconds since the Unix epoch.
     sample: Option<u64>,
 }
@@ -54,6 +56,7 @@ impl Link {
             packets: Vec::new(),
             reading_paused: false,
             made_progress: false,
+            pace_timer: None,
             sample: None,
         }
     }
@@ -76,6 +79,11 @@ impl Link {
     /// Reads nothing more until [`Link::resume_reading`]: publishers wait for the log's room.
     pub fn pause_reading(&mut self) {
         self.reading_paused = true;
+    }
+
+    /// Whether [`Link::pause_reading`] is in force.
+    pub fn is_reading_paused(&self) -> bool {
+        self.reading_paused
     }
 
     /// See [`Link::pause_reading`].
@@ -205,7 +213,7 @@ impl Link {
                 Packet::Publish(publish) => {
                     inbox.publish(publish, broker.subscription.is_some(), outbox)?;
                 }
-                Packet::PubRel(packet) => inbox.pubrel(packet.packet_id, self.connection.output()),
+                Packet::PubRel(packet) => inbox.pubrel(packet.packet_id, outbox.log()),
                 Packet::SubAck(suback) => self.subscribed(&suback, outbox, status),
                 Packet::UnsubAck(unsuback) => {
                     outbox.release(unsuback.packet_id);
@@ -226,6 +234,7 @@ impl Link {
         if acknowledged > 0 {
             self.made_progress = true;
             status.count_forwarded(acknowledged);
+            status.set_acknowledged(unix_micros());
         }
         Ok(())
     }
@@ -249,11 +258,21 @@ impl Link {
     ) -> Result<(), Failure> {
         let now_micros = unix_micros();
         let mut written = 0;
-        loop {
+        outbox.record_moves();
+        while outbox.may_send(task) {
             let sample = outbox.fill(self.connection.output(), &self.wire, status, now_micros);
             self.sample = sample.or(self.sample);
+            outbox.record_moves();
             let pending = self.connection.unsent_bytes();
             if pending == 0 {
+                if outbox.poll_backlog(task).is_ready()
+                    || self.poll_pace(task, outbox.paced_until()).is_ready()
+                {
+                    continue;
+                }
+                break;
+            }
+            if !outbox.may_send(task) {
                 break;
             }
             let flushed = self.flush(task)?;
@@ -268,6 +287,16 @@ impl Link {
         }
         outbox.publish_progress(status);
         Ok(())
+    }
+
+    /// Ready when the pace of a backlog allows the next message.
+    fn poll_pace(&mut self, task: &mut Context<'_>, paced_until: Option<Instant>) -> Poll<()> {
+        let Some(at) = paced_until else { return Poll::Pending };
+        let timer = self.pace_timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at.into())));
+        if timer.deadline() != at.into() {
+            timer.as_mut().reset(at.into());
+        }
+        timer.as_mut().poll(task)
     }
 
     /// Writes what is encoded; `false` where the socket takes no more now.

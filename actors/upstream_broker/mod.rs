@@ -4,11 +4,18 @@
 
 mod backoff;
 mod connect;
+mod encoding;
 mod filter;
 mod inbox;
+mod intake;
+mod journal;
+mod lanes;
+mod leaving;
 mod link;
 mod loop_guard;
 mod outbox;
+mod pacer;
+mod replay;
 mod status;
 mod tls;
 
@@ -25,12 +32,16 @@ use tokio::time::Sleep;
 pub use backoff::{Backoff, chance};
 pub use connect::{Cause, Failure};
 pub use filter::{RecordFilter, rule_wants};
+pub use lanes::{ReplayOrder, ReplayProgress};
 pub use link::unix_micros;
 pub use status::{DropReason, UpstreamStatus};
 
+pub use leaving::Withdraw;
+
 use crate::broker::SharedBroker;
 use crate::message_log::{LogPlace, MessageLog};
-use crate::messages::{Drain, Reconfigure, Route, UpstreamState, Wake};
+use crate::messages::{Reconfigure, Route, UpstreamState, Wake};
+use crate::store::{SessionKey, StoredUpstream};
 use crate::{Metrics, limits};
 use connect::Accepted;
 use inbox::Inbox;
@@ -93,14 +104,15 @@ impl UpstreamBroker {
         status: Arc<UpstreamStatus>,
         context: UpstreamContext,
     ) -> UpstreamBroker {
-        let filter = RecordFilter::new(broker.id, &broker.rule);
+        let filter = RecordFilter::of(&broker);
         let outbox = Outbox::new(place.reader(), filter, broker.rule.max_qos);
+        let inbox = Inbox::new(durable_key(&broker), Vec::new());
         let mut actor = UpstreamBroker {
             broker,
             context,
             status,
             outbox,
-            inbox: Inbox::new(),
+            inbox,
             backoff: Backoff::new(limits::UPSTREAM_RETRY_FLOOR, limits::UPSTREAM_RETRY_CEILING),
             phase: Phase::Ended,
             try_bridge: true,
@@ -108,8 +120,23 @@ impl UpstreamBroker {
             draining: None,
             last_failure_logged: None,
         };
+        actor.apply_rule();
         actor.begin_connecting();
         actor
+    }
+
+    /// What goes to the broker, and how fast.
+    fn apply_rule(&mut self) {
+        let filter = RecordFilter::of(&self.broker);
+        self.outbox.set_rule(filter, self.broker.rule.max_qos, &self.broker.backlog);
+    }
+
+    /// Goes on where the broker was before a restart.
+    pub fn restored(mut self, mut stored: StoredUpstream) -> UpstreamBroker {
+        let awaiting_release = std::mem::take(&mut stored.awaiting_release);
+        self.inbox = Inbox::new(durable_key(&self.broker), awaiting_release);
+        self.outbox.restore(stored);
+        self
     }
 
     fn name(&self) -> &str {
@@ -184,30 +211,6 @@ impl UpstreamBroker {
         self.phase = Phase::Waiting(Box::pin(tokio::time::sleep(wait)));
     }
 
-    fn end(&mut self) {
-        self.phase = Phase::Ended;
-        self.outbox.disconnected();
-        if let Some(done) = self.draining.take() {
-            // Who asked may have given up waiting.
-            let _ = done.send(());
-        }
-    }
-
-    /// Leaves the broker politely; the actor ends when the goodbye is out.
-    fn say_goodbye(&mut self) {
-        if let Phase::Connected(link) = std::mem::replace(&mut self.phase, Phase::Ended) {
-            let done = self.draining.take();
-            self.outbox.disconnected();
-            actix::spawn(async move {
-                link.close().await;
-                if let Some(done) = done {
-                    let _ = done.send(());
-                }
-            });
-        }
-        self.end();
-    }
-
     /// One turn of everything.
     fn drive(&mut self, context: &mut Context<Self>, task: &mut Task<'_>) -> Poll<()> {
         loop {
@@ -218,12 +221,12 @@ impl UpstreamBroker {
                 }
                 Phase::Waiting(sleep) => match sleep.as_mut().poll(task) {
                     Poll::Pending if self.draining.is_some() => self.end(),
-                    Poll::Pending => return Poll::Pending,
+                    Poll::Pending => return self.wait(),
                     Poll::Ready(()) => self.begin_connecting(),
                 },
                 Phase::Connecting(attempt) => match attempt.as_mut().poll(task) {
                     Poll::Pending if self.draining.is_some() => self.end(),
-                    Poll::Pending => return Poll::Pending,
+                    Poll::Pending => return self.wait(),
                     Poll::Ready(Ok(accepted)) => self.accepted(accepted),
                     Poll::Ready(Err(failure)) => self.failed(&failure),
                 },
@@ -236,6 +239,14 @@ impl UpstreamBroker {
         }
     }
 
+    /// There is no connection; what waits for one is shown.
+    fn wait(&mut self) -> Poll<()> {
+        if !self.status.has_oldest_unsent() {
+            self.outbox.publish_progress(&self.status);
+        }
+        Poll::Pending
+    }
+
     /// One turn of a connection; `Ready(Ok)` when a drain is complete.
     fn drive_link(&mut self, context: &mut Context<Self>, task: &mut Task<'_>) -> Poll<Result<(), Failure>> {
         let Phase::Connected(link) = &mut self.phase else { return Poll::Pending };
@@ -244,13 +255,16 @@ impl UpstreamBroker {
             return Poll::Ready(Err(failure));
         }
         link.observe_latency(&self.context.metrics);
-        let batch = self.inbox.take_batch();
-        if !batch.is_empty() {
-            self.route(batch, context);
+        if !link.is_reading_paused()
+            && let Some(route) = self.inbox.take_route(self.broker.id)
+        {
+            self.route(route, context);
             return Poll::Pending;
         }
-        self.inbox.acknowledge(link.output());
-        if let Err(failure) = link.flush(task) {
+        self.inbox.acknowledge(link.output(), &self.context.log, task);
+        if self.outbox.may_send(task)
+            && let Err(failure) = link.flush(task)
+        {
             return Poll::Ready(Err(failure));
         }
         if self.draining.is_some() && self.outbox.is_drained() && link.is_flushed() {
@@ -258,36 +272,11 @@ impl UpstreamBroker {
         }
         Poll::Pending
     }
+}
 
-    /// Gives messages of the broker to the Router and acknowledges them when they are in the log. Until then
-    /// nothing more is read from the broker.
-    fn route(&mut self, batch: Vec<mqtt::Message>, context: &mut Context<Self>) {
-        self.status.count_received(batch.len() as u64);
-        let route = Route { origin: crate::Origin::Upstream(self.broker.id), publisher: None, batch };
-        let log = self.context.log.clone();
-        let routed = self.context.router.send(route).into_actor(self).map(move |routed, actor, context| {
-            let Ok(routed) = routed else {
-                context.stop();
-                return;
-            };
-            if let Phase::Connected(link) = &mut actor.phase {
-                actor.inbox.acknowledge(link.output());
-                if routed.wait_for_room {
-                    link.pause_reading();
-                    context.spawn(async move { log.room().await }.into_actor(actor).map(
-                        |(), actor, context| {
-                            if let Phase::Connected(link) = &mut actor.phase {
-                                link.resume_reading();
-                            }
-                            // The driver may have had its turn already: this gives it another.
-                            context.wait(actix::fut::ready(()));
-                        },
-                    ));
-                }
-            }
-        });
-        context.wait(routed);
-    }
+/// The key of what comes from a broker whose Session outlives its connection.
+fn durable_key(broker: &SharedBroker) -> Option<SessionKey> {
+    (!broker.clean_session).then(|| SessionKey::of_broker(broker.id))
 }
 
 impl Actor for UpstreamBroker {
@@ -327,7 +316,7 @@ impl Handler<Reconfigure> for UpstreamBroker {
 
     fn handle(&mut self, Reconfigure(broker): Reconfigure, _: &mut Context<Self>) {
         let old = std::mem::replace(&mut self.broker, broker);
-        self.outbox.set_rule(RecordFilter::new(self.broker.id, &self.broker.rule), self.broker.rule.max_qos);
+        self.apply_rule();
         if self.broker.connects_like(&old) {
             return;
         }
@@ -343,32 +332,6 @@ impl Handler<Reconfigure> for UpstreamBroker {
         self.try_bridge = true;
         self.backoff.succeeded();
         self.begin_connecting();
-    }
-}
-
-impl Handler<Drain> for UpstreamBroker {
-    type Result = ResponseFuture<()>;
-
-    fn handle(&mut self, _: Drain, _: &mut Context<Self>) -> Self::Result {
-        let (done, drained) = oneshot::channel();
-        self.draining = Some(done);
-        Box::pin(async {
-            // An actor that is gone has nothing left to drain.
-            let _ = drained.await;
-        })
-    }
-}
-
-/// The broker is removed or disabled: the actor says goodbye at once and ends.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Withdraw;
-
-impl Handler<Withdraw> for UpstreamBroker {
-    type Result = ();
-
-    fn handle(&mut self, _: Withdraw, _: &mut Context<Self>) {
-        self.say_goodbye();
     }
 }
 

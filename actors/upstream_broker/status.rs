@@ -4,11 +4,14 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use prometheus::{IntCounter, IntGauge};
 
 use super::connect::Cause;
+use super::lanes::ReplayProgress;
+use super::link::unix_micros;
+use crate::message_log::Lag;
 use crate::messages::{UpstreamSnapshot, UpstreamState};
 use crate::{BrokerId, Metrics};
 
@@ -46,6 +49,10 @@ pub struct UpstreamStatus {
     visible: Mutex<Visible>,
     meters: Mutex<Meters>,
     in_flight: AtomicU64,
+    /// When the oldest message was received that the broker does not have; 0 where there is none.
+    oldest_unsent_micros: AtomicU64,
+    /// When the broker acknowledged last; 0 for never.
+    acknowledged_at_micros: AtomicU64,
 }
 
 /// The broker's own lines in the metrics, under its name.
@@ -63,6 +70,7 @@ struct Visible {
     since: Instant,
     last_error: Option<String>,
     connections: u64,
+    replay: Option<ReplayProgress>,
 }
 
 impl Meters {
@@ -100,6 +108,8 @@ impl Meters {
         let _ = metrics.broker_connection_status.remove_label_values(&label);
         let _ = metrics.broker_lag.remove_label_values(&label);
         let _ = metrics.broker_in_flight.remove_label_values(&label);
+        let _ = metrics.broker_lag_bytes.remove_label_values(&label);
+        let _ = metrics.broker_oldest_unsent.remove_label_values(&label);
         for cause in Cause::ALL {
             let _ = metrics.broker_failures.remove_label_values(&[label[0], cause.as_str()]);
         }
@@ -117,12 +127,15 @@ impl UpstreamStatus {
             since: Instant::now(),
             last_error: None,
             connections: 0,
+            replay: None,
         };
         UpstreamStatus {
             id,
             visible: Mutex::new(visible),
             meters: Mutex::new(Meters::new(name, metrics)),
             in_flight: AtomicU64::new(0),
+            oldest_unsent_micros: AtomicU64::new(0),
+            acknowledged_at_micros: AtomicU64::new(0),
         }
     }
 
@@ -184,8 +197,29 @@ impl UpstreamStatus {
         self.in_flight.store(in_flight, Ordering::Relaxed);
     }
 
+    /// When the oldest message was received that the broker does not have, in microseconds since the Unix epoch; 0
+    /// where there is none.
+    pub fn set_oldest_unsent(&self, received_at_micros: u64) {
+        self.oldest_unsent_micros.store(received_at_micros, Ordering::Relaxed);
+    }
+
+    /// Whether something is known to wait.
+    pub fn has_oldest_unsent(&self) -> bool {
+        self.oldest_unsent_micros.load(Ordering::Relaxed) > 0
+    }
+
+    /// How far a replay is.
+    pub fn set_replay(&self, progress: ReplayProgress) {
+        self.visible().replay = Some(progress);
+    }
+
+    /// The broker acknowledged something at this time, in microseconds since the Unix epoch.
+    pub fn set_acknowledged(&self, at_micros: u64) {
+        self.acknowledged_at_micros.store(at_micros, Ordering::Relaxed);
+    }
+
     /// All of it, as it is now; how far the broker is behind, only the log knows.
-    pub fn snapshot(&self, lag: u64) -> UpstreamSnapshot {
+    pub fn snapshot(&self, lag: Lag) -> UpstreamSnapshot {
         let visible = self.visible();
         let meters = self.meters();
         let dropped: BTreeMap<_, _> = DropReason::ALL
@@ -200,9 +234,13 @@ impl UpstreamStatus {
             last_error: visible.last_error.clone(),
             forwarded: meters.forwarded.get(),
             dropped,
-            lag,
+            lag: lag.messages,
+            lag_bytes: lag.bytes,
+            oldest_unsent: age(&self.oldest_unsent_micros),
+            last_acknowledged: age(&self.acknowledged_at_micros),
             in_flight: self.in_flight.load(Ordering::Relaxed),
             reconnects: meters.reconnects.get(),
+            replay: visible.replay,
         }
     }
 
@@ -213,4 +251,10 @@ impl UpstreamStatus {
     fn meters(&self) -> MutexGuard<'_, Meters> {
         self.meters.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How long ago that was; `None` for never.
+fn age(at_micros: &AtomicU64) -> Option<Duration> {
+    let at_micros = at_micros.load(Ordering::Relaxed);
+    (at_micros > 0).then(|| Duration::from_micros(unix_micros().saturating_sub(at_micros)))
 }

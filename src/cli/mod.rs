@@ -4,6 +4,7 @@ mod check;
 pub mod client;
 mod connect_arguments;
 mod demo;
+mod log;
 mod output;
 mod publish;
 mod serve;
@@ -44,6 +45,8 @@ enum Command {
     Pub(publish::PublishArguments),
     /// Subscribe at a broker or at the proxy, and print what arrives
     Sub(subscribe::SubscribeArguments),
+    /// Look into the log's files, of a running proxy too
+    Log(log::LogArguments),
 }
 
 /// Why a command ended without success.
@@ -80,6 +83,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::ServeForDemo(arguments)) => demo::run_child(arguments),
         Some(Command::Pub(arguments)) => publish::run(arguments),
         Some(Command::Sub(arguments)) => subscribe::run(arguments),
+        Some(Command::Log(arguments)) => log::run(arguments),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -170,6 +174,11 @@ mod tests {
             "mqtt-proxy sub --topic a --timeout -1",
             "mqtt-proxy demo --seconds 0",
             "mqtt-proxy demo --listen 1883",
+            "mqtt-proxy log",
+            "mqtt-proxy log --data d",
+            "mqtt-proxy log dump --from yesterday",
+            "mqtt-proxy log dump --topic a/#/b",
+            "mqtt-proxy log dump --limit -1",
         ] {
             let error = parse(line).err().unwrap_or_else(|| panic!("{line} was accepted"));
             assert_eq!(error.exit_code(), 2, "{line}");
@@ -185,6 +194,9 @@ mod tests {
             "mqtt-proxy pub --topic a --count 3",
             "mqtt-proxy pub -t a -m -x -u user -P -p --version 3.1.1 --client-id c --host ::1 --port 1",
             "mqtt-proxy sub --topic a/# --topic +/b --qos 1 --count 3 --timeout 0.5 -v",
+            "mqtt-proxy log segments --data d",
+            "mqtt-proxy log verify --config c",
+            "mqtt-proxy log dump --from 5 --to 2026-07-31T08:00:00+02:00 --topic a/# --limit 3",
             "mqtt-proxy demo",
             "mqtt-proxy demo --listen [::1]:1 --web 127.0.0.1:2 --broker-1 127.0.0.1:3 --broker-2 127.0.0.1:0 --seconds 0.5",
         ] {

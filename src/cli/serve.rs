@@ -26,7 +26,8 @@ pub struct ServeArguments {
     ///
     /// Parameters, joined by &: name, version=3.1.1|5, max_qos=0|1|2, topics=FILTER,FILTER (write # as %23),
     /// bidirectional=true|false, subscription_topics=FILTER,FILTER, subscription_qos=0|1|2, client_id_prefix,
-    /// keep_alive_secs, clean_session=true|false, and for mqtts:// insecure_skip_verify=true|false and ca_cert_path.
+    /// keep_alive_secs, clean_session=true|false, start_at=now|earliest|OFFSET|TIME, queue_bytes_max,
+    /// on_full=drop_oldest|reject, max_rate_messages, max_rate_bytes, live_first=true|false, and for mqtts:// insecure_skip_verify=true|false and ca_cert_path.
     /// Special characters are percent-encoded.
     #[arg(long, value_name = "URL")]
     upstream: Vec<String>,

@@ -31,7 +31,8 @@ pub struct SubscribeArguments {
     verbose: bool,
 }
 
-fn parse_filter(text: &str) -> Result<TopicFilter, String> {
+/// Reads a Topic Filter.
+pub fn parse_filter(text: &str) -> Result<TopicFilter, String> {
     TopicFilter::new(text).map_err(|error| error.to_string())
 }
 

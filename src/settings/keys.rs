@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use actors::acknowledgement::{OnDeadline, Policy, parse_rule};
 use config::ValueKind;
 
 /// What a key's value must be.
@@ -18,6 +19,10 @@ pub(super) enum Kind {
         min: i64,
         max: i64,
     },
+    /// One of these texts.
+    Choice(&'static [&'static str]),
+    /// Texts such as `topic filter = policy`.
+    AcknowledgementRules,
 }
 
 /// A key as `section.name`.
@@ -37,9 +42,13 @@ const fn integer(path: &'static str, min: i64, max: i64) -> Key {
 
 const ANY: i64 = i64::MAX;
 const DAY_SECS: i64 = 24 * 60 * 60;
+const DAY_MILLIS: i64 = DAY_SECS * 1_000;
+const GIBIBYTE: i64 = 1_073_741_824;
+/// About 136 years.
+const SECS_MAX: i64 = 4_294_967_295;
 
 /// In the order of `settings/default.toml`.
-pub(super) static KEYS: [Key; 19] = [
+pub(super) static KEYS: [Key; 29] = [
     key("server.listen", Kind::Addresses),
     integer("server.connect_timeout_secs", 1, DAY_SECS),
     integer("server.drain_timeout_secs", 0, DAY_SECS),
@@ -50,11 +59,21 @@ pub(super) static KEYS: [Key; 19] = [
     key("web.static_dir", Kind::Path),
     key("data.dir", Kind::Path),
     integer("log.head_bytes_max", 1_048_576, ANY),
+    integer("log.segment_bytes", 65_536, GIBIBYTE),
+    integer("log.retention_bytes_max", 1_048_576, ANY),
+    integer("log.retention_secs_max", 0, SECS_MAX),
+    integer("log.history_bytes_max", 0, ANY),
+    integer("log.sync_interval_ms", 10, 60_000),
+    key("log.persist_qos0", Kind::Boolean),
+    key("acknowledgement.policy", Kind::Choice(&Policy::NAMES)),
+    key("acknowledgement.rules", Kind::AcknowledgementRules),
+    integer("acknowledgement.deadline_ms", 1, DAY_MILLIS),
+    key("acknowledgement.on_deadline", Kind::Choice(&OnDeadline::NAMES)),
     integer("limits.packet_bytes_max", 64, 268_435_460),
     integer("limits.receive_maximum", 1, 65_535),
     integer("limits.topic_alias_maximum", 0, 65_535),
     integer("limits.connections_max", 1, ANY),
-    integer("limits.session_expiry_secs_max", 0, 4_294_967_295),
+    integer("limits.session_expiry_secs_max", 0, SECS_MAX),
     integer("limits.queued_messages_max", 1, ANY),
     integer("limits.queued_bytes_max", 1, ANY),
     integer("limits.retained_messages_max", 0, ANY),
@@ -98,6 +117,11 @@ impl Kind {
             Kind::Addresses => "at least one IP address with a port, each only once, such as \
                                 \"0.0.0.0:1883\" or \"[::]:1883\""
                 .to_owned(),
+            Kind::Choice(names) => format!("one of {}", names.join(", ")),
+            Kind::AcknowledgementRules => {
+                let policies = Policy::NAMES.join(", ");
+                format!("rules such as \"plant/# = synced\": a topic filter, =, and one of {policies}")
+            }
             Kind::Integer { min, max: ANY } => format!("a whole number, {min} or more"),
             Kind::Integer { min, max } => format!("a whole number from {min} to {max}"),
         }
@@ -112,7 +136,22 @@ impl Kind {
             (Kind::Address, ValueKind::String(address)) => address.parse::<SocketAddr>().is_ok(),
             (Kind::Addresses, ValueKind::Array(values)) => admits_addresses(values),
             (Kind::Integer { min, max }, ValueKind::I64(number)) => (min..=max).contains(number),
+            (Kind::Choice(names), ValueKind::String(name)) => names.contains(&name.as_str()),
+            (Kind::AcknowledgementRules, ValueKind::Array(rules)) => rules.iter().all(is_rule),
             _ => false,
+        }
+    }
+
+    /// The part of a long value that is wrong, where one can be told from the rest.
+    pub fn wrong_part(self, value: &ValueKind) -> Option<&str> {
+        match (self, value) {
+            (Kind::AcknowledgementRules, ValueKind::Array(rules)) => {
+                match &rules.iter().find(|rule| !is_rule(rule))?.kind {
+                    ValueKind::String(rule) => Some(rule),
+                    _ => None,
+                }
+            }
+            _ => None,
         }
     }
 
@@ -122,9 +161,16 @@ impl Kind {
             Kind::Boolean => text.parse().map_or_else(|_| text.into(), ValueKind::Boolean),
             Kind::Integer { .. } => text.parse().map_or_else(|_| text.into(), ValueKind::I64),
             Kind::Addresses => text.split(',').map(str::trim).collect::<Vec<_>>().into(),
-            Kind::Text | Kind::Secret | Kind::Path | Kind::Address => text.into(),
+            Kind::AcknowledgementRules if text.trim().is_empty() => ValueKind::Array(Vec::new()),
+            // A filter with a comma is cut in two here, and refused: it can stand in a file only.
+            Kind::AcknowledgementRules => text.split(',').map(str::trim).collect::<Vec<_>>().into(),
+            Kind::Text | Kind::Secret | Kind::Path | Kind::Address | Kind::Choice(_) => text.into(),
         }
     }
+}
+
+fn is_rule(value: &config::Value) -> bool {
+    matches!(&value.kind, ValueKind::String(rule) if parse_rule(rule).is_some())
 }
 
 fn admits_addresses(values: &[config::Value]) -> bool {

@@ -82,6 +82,7 @@ fn take(
         return;
     }
     let allowed = key.kind.allowed();
+    let text = key.kind.wrong_part(&value).unwrap_or(text);
     problems.push(match key.kind {
         Kind::Secret => format!("{place}: must be {allowed}"),
         _ => format!("{place}: {} must be {allowed}", quoted(text)),

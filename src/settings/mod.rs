@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use actors::BrokerChanges;
+use actors::acknowledgement::Acknowledgements;
 use actors::broker::Secret;
 
 pub use environment::Environment;
@@ -37,6 +38,8 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// The log of messages.
     pub log: LogSettings,
+    /// What must have happened to a message before its publisher is told that the proxy has it.
+    pub acknowledgements: Acknowledgements,
     /// What one device or all of them together may use.
     pub limits: Limits,
     /// The upstream brokers of the command line, each already known to make a valid broker.
@@ -79,6 +82,18 @@ pub struct WebSettings {
 pub struct LogSettings {
     /// The most memory that the head of the log may take.
     pub head_bytes_max: usize,
+    /// The log's files begin anew at this size.
+    pub segment_bytes: u64,
+    /// The log's files never take more than this, plus one segment; the oldest go first.
+    pub retention_bytes_max: u64,
+    /// Messages older than this are let go; `None` keeps them however old they are.
+    pub retention: Option<Duration>,
+    /// How much of what every upstream broker already has is kept, for replay.
+    pub history_bytes_max: u64,
+    /// How often the files are flushed to the disk itself, whatever acknowledgements wait for.
+    pub sync_interval: Duration,
+    /// Whether messages of QoS 0 are written to the files too.
+    pub persist_qos0: bool,
 }
 
 /// `[limits]`: what one device or all of them together may use.

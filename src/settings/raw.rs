@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use actors::acknowledgement::{Acknowledgements, OnDeadline, Policy, parse_rule, rule_text};
 use actors::broker::Secret;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,7 @@ pub(super) struct RawSettings {
     web: RawWeb,
     data: RawData,
     log: RawLog,
+    acknowledgement: RawAcknowledgement,
     limits: RawLimits,
 }
 
@@ -54,6 +56,23 @@ struct RawData {
 #[serde(deny_unknown_fields)]
 struct RawLog {
     head_bytes_max: usize,
+    segment_bytes: u64,
+    retention_bytes_max: u64,
+    retention_secs_max: u64,
+    history_bytes_max: u64,
+    sync_interval_ms: u64,
+    persist_qos0: bool,
+}
+
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawAcknowledgement {
+    policy: String,
+    // The crate `config` leaves out empty lists among the defaults.
+    #[serde(default)]
+    rules: Vec<String>,
+    deadline_ms: u64,
+    on_deadline: String,
 }
 
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -81,7 +100,16 @@ impl Default for RawSettings {
             auth: RawAuth { require_auth: false, username: String::new(), password: String::new() },
             web: RawWeb { listen: SocketAddr::from(([0, 0, 0, 0], 3000)), static_dir: "static".to_owned() },
             data: RawData { dir: "data".to_owned() },
-            log: RawLog { head_bytes_max: 64 * 1024 * 1024 },
+            log: RawLog {
+                head_bytes_max: 32 * 1024 * 1024,
+                segment_bytes: 64 * 1024 * 1024,
+                retention_bytes_max: 4 * 1024 * 1024 * 1024,
+                retention_secs_max: 7 * 24 * 60 * 60,
+                history_bytes_max: 256 * 1024 * 1024,
+                sync_interval_ms: 1_000,
+                persist_qos0: false,
+            },
+            acknowledgement: RawAcknowledgement::shown(&Acknowledgements::default()),
             limits: RawLimits {
                 packet_bytes_max: 1024 * 1024,
                 receive_maximum: 1_000,
@@ -113,11 +141,21 @@ impl RawSettings {
                 "log.head_bytes_max is {head}; it must be at least limits.packet_bytes_max, which is {packet}"
             ));
         }
-        SettingsError::none_of(problems).map(|()| self.finish())
+        let (retention, segment) = (self.log.retention_bytes_max, self.log.segment_bytes);
+        if retention < 2 * segment {
+            problems.push(format!(
+                "log.retention_bytes_max is {retention}; it must be at least twice log.segment_bytes, which is {segment}"
+            ));
+        }
+        let acknowledgements = self.acknowledgement.check().unwrap_or_else(|problem| {
+            problems.push(problem);
+            Acknowledgements::default()
+        });
+        SettingsError::none_of(problems).map(|()| Settings { acknowledgements, ..self.finish() })
     }
 
     fn finish(self) -> Settings {
-        let RawSettings { server, auth, web, data, log, limits } = self;
+        let RawSettings { server, auth, web, data, log, limits, .. } = self;
         let RawAuth { require_auth, username, password } = auth;
         let credentials = Credentials { username, password: Secret::new(password) };
         Settings {
@@ -129,7 +167,8 @@ impl RawSettings {
             auth: require_auth.then_some(credentials),
             web: WebSettings { listen: web.listen, static_dir: PathBuf::from(web.static_dir) },
             data_dir: PathBuf::from(data.dir),
-            log: LogSettings { head_bytes_max: log.head_bytes_max },
+            log: log.finish(),
+            acknowledgements: Acknowledgements::default(),
             limits: Limits {
                 packet_bytes_max: limits.packet_bytes_max,
                 receive_maximum: limits.receive_maximum,
@@ -169,7 +208,8 @@ impl RawSettings {
                 static_dir: settings.web.static_dir.display().to_string(),
             },
             data: RawData { dir: settings.data_dir.display().to_string() },
-            log: RawLog { head_bytes_max: settings.log.head_bytes_max },
+            log: RawLog::shown(&settings.log),
+            acknowledgement: RawAcknowledgement::shown(&settings.acknowledgements),
             limits: RawLimits {
                 packet_bytes_max: limits.packet_bytes_max,
                 receive_maximum: limits.receive_maximum,
@@ -183,4 +223,60 @@ impl RawSettings {
             },
         }
     }
+}
+
+impl RawLog {
+    fn finish(self) -> LogSettings {
+        let retention_secs = Some(self.retention_secs_max).filter(|secs| *secs > 0);
+        LogSettings {
+            head_bytes_max: self.head_bytes_max,
+            segment_bytes: self.segment_bytes,
+            retention_bytes_max: self.retention_bytes_max,
+            retention: retention_secs.map(Duration::from_secs),
+            history_bytes_max: self.history_bytes_max,
+            sync_interval: Duration::from_millis(self.sync_interval_ms),
+            persist_qos0: self.persist_qos0,
+        }
+    }
+
+    fn shown(log: &LogSettings) -> RawLog {
+        RawLog {
+            head_bytes_max: log.head_bytes_max,
+            segment_bytes: log.segment_bytes,
+            retention_bytes_max: log.retention_bytes_max,
+            retention_secs_max: log.retention.map_or(0, |retention| retention.as_secs()),
+            history_bytes_max: log.history_bytes_max,
+            sync_interval_ms: millis(log.sync_interval),
+            persist_qos0: log.persist_qos0,
+        }
+    }
+}
+
+impl RawAcknowledgement {
+    /// Every value was checked in its layer already; this says so where one was not.
+    fn check(&self) -> Result<Acknowledgements, String> {
+        let wrong = |key: &str, text: &str| format!("acknowledgement.{key}: '{text}' is not known");
+        let rule = |text: &String| parse_rule(text).ok_or_else(|| wrong("rules", text));
+        let policy = Policy::parse(&self.policy).ok_or_else(|| wrong("policy", &self.policy))?;
+        let on_deadline = OnDeadline::parse(&self.on_deadline);
+        Ok(Acknowledgements {
+            policy,
+            rules: self.rules.iter().map(rule).collect::<Result<_, _>>()?,
+            deadline: Duration::from_millis(self.deadline_ms),
+            on_deadline: on_deadline.ok_or_else(|| wrong("on_deadline", &self.on_deadline))?,
+        })
+    }
+
+    fn shown(acknowledgements: &Acknowledgements) -> RawAcknowledgement {
+        RawAcknowledgement {
+            policy: acknowledgements.policy.as_str().to_owned(),
+            rules: acknowledgements.rules.iter().map(rule_text).collect(),
+            deadline_ms: millis(acknowledgements.deadline),
+            on_deadline: acknowledgements.on_deadline.as_str().to_owned(),
+        }
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

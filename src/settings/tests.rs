@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 
+use actors::acknowledgement::{OnDeadline, Policy};
+
 use super::*;
 
 /// A directory of its own for one test, removed at its end.
@@ -61,7 +63,20 @@ fn without_anything_the_defaults_hold() {
     assert_eq!(settings.web.listen, "0.0.0.0:3000".parse().unwrap());
     assert_eq!(settings.web.static_dir, PathBuf::from("static"));
     assert_eq!(settings.data_dir, PathBuf::from("data"));
-    assert_eq!(settings.log.head_bytes_max, 67_108_864);
+    assert_eq!(
+        settings.log,
+        LogSettings {
+            head_bytes_max: 33_554_432,
+            segment_bytes: 67_108_864,
+            retention_bytes_max: 4_294_967_296,
+            retention: Some(Duration::from_secs(604_800)),
+            history_bytes_max: 268_435_456,
+            sync_interval: Duration::from_secs(1),
+            persist_qos0: false,
+        }
+    );
+    assert_eq!(settings.acknowledgements, Acknowledgements::default());
+    assert_eq!(settings.acknowledgements.deadline, Duration::from_millis(5_000));
     assert_eq!(
         settings.limits,
         Limits {
@@ -218,6 +233,9 @@ fn a_syntax_error_has_line_and_column() {
 fn a_wrong_value_is_told_with_its_place_and_what_is_allowed() {
     let addresses =
         "at least one IP address with a port, each only once, such as \"0.0.0.0:1883\" or \"[::]:1883\"";
+    let policies = "one of memory, stored, synced, any, quorum, all";
+    let rules = "rules such as \"plant/# = synced\": a topic filter, =, and one of memory, stored, synced, any, \
+                 quorum, all";
     let address = "an IP address and a port, such as \"0.0.0.0:3000\" or \"[::1]:3000\"";
     for (key, value, allowed) in [
         ("server.listen", "'1.1.1.1:1'", addresses),
@@ -235,6 +253,20 @@ fn a_wrong_value_is_told_with_its_place_and_what_is_allowed() {
         ("data.dir", "false", "a path, not empty"),
         ("log.head_bytes_max", "1048575", "a whole number, 1048576 or more"),
         ("log.head_bytes_max", "99999999999999999999", "a whole number, 1048576 or more"),
+        ("log.segment_bytes", "65535", "a whole number from 65536 to 1073741824"),
+        ("log.segment_bytes", "1073741825", "a whole number from 65536 to 1073741824"),
+        ("log.retention_bytes_max", "1048575", "a whole number, 1048576 or more"),
+        ("log.retention_secs_max", "-1", "a whole number from 0 to 4294967295"),
+        ("log.history_bytes_max", "-1", "a whole number, 0 or more"),
+        ("log.sync_interval_ms", "9", "a whole number from 10 to 60000"),
+        ("log.sync_interval_ms", "60001", "a whole number from 10 to 60000"),
+        ("log.persist_qos0", "0", "true or false"),
+        ("acknowledgement.policy", "'Stored'", policies),
+        ("acknowledgement.policy", "['stored']", policies),
+        ("acknowledgement.rules", "'a = all'", rules),
+        ("acknowledgement.rules", "[1]", rules),
+        ("acknowledgement.deadline_ms", "0", "a whole number from 1 to 86400000"),
+        ("acknowledgement.on_deadline", "'drop'", "one of acknowledge, withhold"),
         ("limits.packet_bytes_max", "63", "a whole number from 64 to 268435460"),
         ("limits.packet_bytes_max", "268435461", "a whole number from 64 to 268435460"),
         ("limits.receive_maximum", "0", "a whole number from 1 to 65535"),
@@ -255,6 +287,8 @@ fn a_wrong_value_is_told_with_its_place_and_what_is_allowed() {
         ("MQTT_PROXY__SERVER__LISTEN", "1.1.1.1:1,", addresses),
         ("MQTT_PROXY__WEB__LISTEN", "3000", address),
         ("MQTT_PROXY__AUTH__REQUIRE_AUTH", "yes", "true or false"),
+        ("MQTT_PROXY__ACKNOWLEDGEMENT__POLICY", "disk", policies),
+        ("MQTT_PROXY__ACKNOWLEDGEMENT__RULES", "a all", rules),
         ("MQTT_PROXY__LIMITS__RECEIVE_MAXIMUM", "many", "a whole number from 1 to 65535"),
     ] {
         let expected = format!("environment variable {variable}: '{value}' must be {allowed}");
@@ -265,6 +299,55 @@ fn a_wrong_value_is_told_with_its_place_and_what_is_allowed() {
         load(&flags, &Environment::default()).unwrap_err().problems(),
         [format!("--listen: '1883' must be {addresses}"), format!("--web: 'x' must be {address}")]
     );
+}
+
+#[test]
+fn the_one_rule_that_is_wrong_is_shown() {
+    for (rules, shown) in [
+        ("['a = all', 'b/#/c = all']", "b/#/c = all"),
+        ("['a = all', 'b = al', 'c']", "b = al"),
+        ("['$share/g/a = all']", "$share/g/a = all"),
+    ] {
+        let problems = problems_of_file(&format!("acknowledgement.rules = {rules}"));
+        let start = format!("{{file}}: line 1: acknowledgement.rules: '{shown}' must be rules such as");
+        assert!(problems.len() == 1 && problems[0].starts_with(&start), "{problems:?}");
+    }
+    // A comma is the end of a rule in the environment, so it cannot be in a filter there.
+    let problems = problems_of_variable("MQTT_PROXY__ACKNOWLEDGEMENT__RULES", "a,b = all");
+    assert!(problems[0].contains("'a' must be rules such as"), "{problems:?}");
+}
+
+#[test]
+fn acknowledgements_are_set_in_a_file_and_in_the_environment() {
+    let directory = Directory::new();
+    let file = directory.file(
+        "site.toml",
+        "[acknowledgement]\npolicy = 'any'\nrules = ['a,b=c = all', '# = memory']\ndeadline_ms = 1\n\
+         on_deadline = 'withhold'\n[log]\nretention_secs_max = 0\npersist_qos0 = true",
+    );
+    let flags = Flags { config: Some(file), ..Flags::default() };
+    let settings = load(&flags, &Environment::default()).unwrap();
+    let rules = |settings: &Settings| {
+        let rules = settings.acknowledgements.rules.iter();
+        rules.map(|(filter, policy)| format!("{filter} {}", policy.as_str())).collect::<Vec<_>>()
+    };
+    assert_eq!(settings.acknowledgements.policy, Policy::Any);
+    assert_eq!(rules(&settings), ["a,b=c all", "# memory"]);
+    assert_eq!(settings.acknowledgements.deadline, Duration::from_millis(1));
+    assert_eq!(settings.acknowledgements.on_deadline, OnDeadline::Withhold);
+    assert_eq!((settings.log.retention, settings.log.persist_qos0), (None, true));
+
+    let variables = Environment::from([
+        ("MQTT_PROXY__ACKNOWLEDGEMENT__POLICY", "synced"),
+        ("MQTT_PROXY__ACKNOWLEDGEMENT__RULES", "b=x = quorum, c/# = any"),
+        ("MQTT_PROXY__LOG__SYNC_INTERVAL_MS", "20"),
+    ]);
+    let settings = load(&flags, &variables).unwrap();
+    assert_eq!(settings.acknowledgements.policy, Policy::Synced);
+    assert_eq!(rules(&settings), ["b=x quorum", "c/# any"]);
+    assert_eq!(settings.log.sync_interval, Duration::from_millis(20));
+    let none = Environment::from([("MQTT_PROXY__ACKNOWLEDGEMENT__RULES", "")]);
+    assert!(!load(&flags, &none).unwrap().acknowledgements.has_rules());
 }
 
 #[test]
@@ -281,6 +364,12 @@ fn keys_that_do_not_fit_together_are_told() {
     assert_eq!(
         problems_of_file("[log]\nhead_bytes_max = 1048576\n[limits]\npacket_bytes_max = 2000000"),
         ["log.head_bytes_max is 1048576; it must be at least limits.packet_bytes_max, which is 2000000"]
+    );
+    assert_eq!(
+        problems_of_file("[log]\nretention_bytes_max = 100000000"),
+        [
+            "log.retention_bytes_max is 100000000; it must be at least twice log.segment_bytes, which is 67108864"
+        ]
     );
 }
 
@@ -319,12 +408,20 @@ fn what_check_shows_is_a_file_with_the_same_settings() {
         upstream: vec!["mqtts://host?name=x".to_owned()],
         ..Flags::default()
     };
-    let settings =
-        load(&flags, &Environment::from([("MQTT_PROXY__LOG__HEAD_BYTES_MAX", "2000000")])).unwrap();
+    let variables = Environment::from([
+        ("MQTT_PROXY__LOG__HEAD_BYTES_MAX", "2000000"),
+        ("MQTT_PROXY__LOG__RETENTION_SECS_MAX", "0"),
+        ("MQTT_PROXY__LOG__SYNC_INTERVAL_MS", "1500"),
+        ("MQTT_PROXY__ACKNOWLEDGEMENT__POLICY", "quorum"),
+        ("MQTT_PROXY__ACKNOWLEDGEMENT__RULES", "a=\"b\" = all,# = memory"),
+        ("MQTT_PROXY__ACKNOWLEDGEMENT__ON_DEADLINE", "withhold"),
+    ]);
+    let settings = load(&flags, &variables).unwrap();
     let file = directory.file("shown.toml", &settings.to_toml());
     let again = load(&Flags { config: Some(file), ..Flags::default() }, &Environment::default()).unwrap();
     assert_eq!(again.server, settings.server);
     assert_eq!(again.data_dir, settings.data_dir);
     assert_eq!(again.log, settings.log);
+    assert_eq!(again.acknowledgements, settings.acknowledgements);
     assert_eq!(again.limits, settings.limits);
 }

@@ -1,6 +1,6 @@
 //! `--upstream URL`: reads the URL of an upstream broker, and writes one with its password hidden.
 
-use actors::broker::{BrokerSource, Secret};
+use actors::broker::{Backlog, BrokerSource, Secret};
 use actors::{Broker, BrokerChanges, BrokerId};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use uuid::Uuid;
@@ -8,11 +8,17 @@ use uuid::Uuid;
 use super::{SettingsError, UpstreamArgument};
 
 /// The parameters that may stand behind the `?`.
-const PARAMETERS: [&str; 12] = [
+const PARAMETERS: [&str; 18] = [
     "name",
     "version",
     "max_qos",
     "topics",
+    "start_at",
+    "queue_bytes_max",
+    "on_full",
+    "max_rate_messages",
+    "max_rate_bytes",
+    "live_first",
     "bidirectional",
     "client_id_prefix",
     "keep_alive_secs",
@@ -162,6 +168,12 @@ fn read_parameter(name: &str, value: &str, changes: &mut BrokerChanges) -> Resul
         "version" => changes.version = Some(text()?),
         "max_qos" => changes.max_qos = Some(Some(qos(name, &text()?)?)),
         "topics" => changes.topics = Some(list(name, value)?),
+        "start_at" => changes.start_at = Some(Some(text()?)),
+        "queue_bytes_max" => changes.queue_bytes_max = Some(Some(whole_number(name, &text()?)?)),
+        "on_full" => changes.on_full = Some(Some(text()?)),
+        "max_rate_messages" => changes.max_rate_messages = Some(Some(whole_number(name, &text()?)?)),
+        "max_rate_bytes" => changes.max_rate_bytes = Some(Some(whole_number(name, &text()?)?)),
+        "live_first" => changes.live_first = Some(boolean(name, &text()?)?),
         "bidirectional" => changes.bidirectional = Some(boolean(name, &text()?)?),
         "client_id_prefix" => changes.client_id_prefix = Some(text()?),
         "keep_alive_secs" => {
@@ -204,6 +216,10 @@ fn list(name: &str, value: &str) -> Result<Vec<String>, String> {
 
 fn boolean(name: &str, value: &str) -> Result<bool, String> {
     value.parse().map_err(|_| format!("{name}: must be true or false"))
+}
+
+fn whole_number(name: &str, value: &str) -> Result<u64, String> {
+    value.parse().map_err(|_| format!("{name}: must be a whole number"))
 }
 
 fn qos(name: &str, value: &str) -> Result<u32, String> {
@@ -268,6 +284,7 @@ pub(super) fn shown(upstream: &UpstreamArgument) -> String {
     if let Some(qos) = broker.rule.max_qos {
         parameters.push(format!("max_qos={}", qos.as_u8()));
     }
+    parameters.extend(shown_backlog(&broker.backlog));
     if let Some(subscription) = &broker.subscription {
         parameters.push("bidirectional=true".to_owned());
         parameters.push(format!("subscription_topics={}", join(&subscription.topics)));
@@ -276,9 +293,37 @@ pub(super) fn shown(upstream: &UpstreamArgument) -> String {
     format!("{scheme}://{user}{host}:{}?{}", broker.port, parameters.join("&"))
 }
 
+/// The parameters of a backlog, as far as it is not the usual one.
+fn shown_backlog(backlog: &Backlog) -> Vec<String> {
+    let mut parameters = Vec::new();
+    let usual = Backlog::default();
+    if backlog.start_at != usual.start_at {
+        let start_at = backlog.start_at.to_string();
+        parameters.push(format!("start_at={}", utf8_percent_encode(&start_at, ENCODED)));
+    }
+    if let Some(bytes) = backlog.queue_bytes_max {
+        parameters.push(format!("queue_bytes_max={bytes}"));
+    }
+    if backlog.on_full != usual.on_full {
+        parameters.push(format!("on_full={}", backlog.on_full.as_str()));
+    }
+    if let Some(rate) = backlog.max_rate_messages {
+        parameters.push(format!("max_rate_messages={rate}"));
+    }
+    if let Some(rate) = backlog.max_rate_bytes {
+        parameters.push(format!("max_rate_bytes={rate}"));
+    }
+    if backlog.live_first {
+        parameters.push("live_first=true".to_owned());
+    }
+    parameters
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use actors::broker::OnFull;
+    use actors::start_position::StartPosition;
     use mqtt::{ProtocolVersion, QoS};
 
     fn broker(url: &str) -> Broker {
@@ -330,13 +375,24 @@ mod tests {
     fn every_parameter_arrives() {
         let url = "mqtts://a?name=x&version=5&max_qos=1&topics=a/%23,b/+,c%2Cd&bidirectional=true\
                    &client_id_prefix=p&keep_alive_secs=7&clean_session=true&insecure_skip_verify=true\
-                   &ca_cert_path=/etc/ca%20file.pem&subscription_topics=down/%2B&subscription_qos=2";
+                   &ca_cert_path=/etc/ca%20file.pem&subscription_topics=down/%2B&subscription_qos=2\
+                   &start_at=2026-01-31T08:00:00Z&queue_bytes_max=65536&on_full=reject&max_rate_messages=5\
+                   &max_rate_bytes=6&live_first=true";
         let broker = broker(url);
         assert_eq!(broker.name, "x");
         assert_eq!(broker.version, ProtocolVersion::V5);
         assert_eq!(broker.rule.max_qos, Some(QoS::AtLeastOnce));
         let topics: Vec<_> = broker.rule.topics.iter().map(|topic| topic.as_str()).collect();
         assert_eq!(topics, ["a/#", "b/+", "c,d"]);
+        let backlog = Backlog {
+            start_at: StartPosition::Time(1_769_846_400_000_000),
+            queue_bytes_max: Some(65_536),
+            on_full: OnFull::Reject,
+            max_rate_messages: Some(5),
+            max_rate_bytes: Some(6),
+            live_first: true,
+        };
+        assert_eq!(broker.backlog, backlog);
         assert_eq!(broker.client_id_prefix, "p");
         assert_eq!(broker.keep_alive_secs, 7);
         assert!(broker.clean_session);
@@ -355,6 +411,9 @@ mod tests {
     fn what_is_shown_reads_as_the_same_broker() {
         for url in [
             "mqtt://a",
+            "mqtt://a?start_at=17",
+            "mqtt://a?start_at=2026-01-31T09:00:00.5%2B01:00&queue_bytes_max=65536&on_full=reject&live_first=true",
+            "mqtt://a?max_rate_messages=5&max_rate_bytes=6",
             "mqtt://ü@a:99?topics=a/%23,b/%2B,c%2Cd&max_qos=0&name=a%26b",
             "mqtts://[::1]?version=5&bidirectional=true&subscription_qos=2&ca_cert_path=/a%20b&clean_session=true",
         ] {
@@ -389,9 +448,10 @@ mod tests {
             ("mqtt://a?topics=a/#", "--upstream mqtt://a: write # as %23"),
             (
                 "mqtt://a?qos=1",
-                "--upstream mqtt://a: unknown parameter qos; known are name, version, max_qos, topics, \
-              bidirectional, client_id_prefix, keep_alive_secs, clean_session, insecure_skip_verify, ca_cert_path, \
-              subscription_topics, subscription_qos",
+                "--upstream mqtt://a: unknown parameter qos; known are name, version, max_qos, topics, start_at, \
+                 queue_bytes_max, on_full, max_rate_messages, max_rate_bytes, live_first, bidirectional, \
+                 client_id_prefix, keep_alive_secs, clean_session, insecure_skip_verify, ca_cert_path, \
+                 subscription_topics, subscription_qos",
             ),
             ("mqtt://a?max_qos=1&max_qos=2", "--upstream mqtt://a: parameter max_qos is given twice"),
             ("mqtt://a?max_qos=3", "--upstream mqtt://a: max_qos: must be 0, 1 or 2"),
@@ -431,6 +491,28 @@ mod tests {
         }
         let problem = problem("mqtt://a?topics=a/%23/b");
         assert!(problem.starts_with("--upstream mqtt://a: topics: \"a/#/b\": "), "{problem}");
+    }
+
+    #[test]
+    fn each_mistake_in_a_backlog_is_named() {
+        for (url, expected) in [
+            (
+                "mqtt://a?start_at=later",
+                "--upstream mqtt://a: start_at: \"later\" is not \"now\", \"earliest\", an offset or a time such as \
+                 2026-01-31T08:00:00Z",
+            ),
+            ("mqtt://a?queue_bytes_max=64k", "--upstream mqtt://a: queue_bytes_max: must be a whole number"),
+            ("mqtt://a?queue_bytes_max=1", "--upstream mqtt://a: queue_bytes_max: must be 65536 or more"),
+            ("mqtt://a?on_full=", "--upstream mqtt://a: on_full: \"\" is not \"drop_oldest\" or \"reject\""),
+            (
+                "mqtt://a?max_rate_messages=0",
+                "--upstream mqtt://a: max_rate_messages: 0 is not within 1 to 4294967295",
+            ),
+            ("mqtt://a?max_rate_bytes=-1", "--upstream mqtt://a: max_rate_bytes: must be a whole number"),
+            ("mqtt://a?live_first", "--upstream mqtt://a: live_first: must be true or false"),
+        ] {
+            assert_eq!(problem(url), expected, "{url}");
+        }
     }
 
     #[test]

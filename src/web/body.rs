@@ -179,11 +179,39 @@ pub mod value {
         whole.ok_or_else(|| ApiError::field(field, format_args!("{number} is not a whole number in range")))
     }
 
+    /// A whole number of 0 or more that may need 64 bits, or `None` for `null`.
+    pub fn optional_large_number(field: &str, value: Value) -> Result<Option<u64>, ApiError> {
+        match value {
+            Value::Null => Ok(None),
+            Value::Number(number) => match number.as_u64() {
+                None => Err(ApiError::field(field, format_args!("{number} is not a whole number in range"))),
+                whole => Ok(whole),
+            },
+            other => Err(wrong(field, "a number or null", &other)),
+        }
+    }
+
     /// A whole number of 0 or more, or `None` for `null`.
     pub fn optional_number(field: &str, value: Value) -> Result<Option<u32>, ApiError> {
         match value {
             Value::Null => Ok(None),
             other => number(field, other).map(Some),
+        }
+    }
+
+    /// True or false; `null` is false.
+    pub fn optional_boolean(field: &str, value: Value) -> Result<bool, ApiError> {
+        match value {
+            Value::Null => Ok(false),
+            other => boolean(field, other),
+        }
+    }
+
+    /// A text, or a number as the text that it is written as, or `None` for `null` and the empty text.
+    pub fn optional_text_or_number(field: &str, value: Value) -> Result<Option<String>, ApiError> {
+        match value {
+            Value::Null => Ok(None),
+            other => text_or_number(field, other).map(|text| Some(text).filter(|text| !text.is_empty())),
         }
     }
 

@@ -40,8 +40,8 @@ pub async fn add(state: Data<WebState>, body: Body) -> Result<HttpResponse, ApiE
 }
 
 /// `PUT /api/brokers/{id}`: changes the fields that are given and leaves the others as they are. `null` clears
-/// `username`, `password`, `ca_cert_path` and `max_qos`, and an empty text clears the first three too; a password that
-/// is not given stays. Fields that only GET knows (`id`, `state`, counters ...) are ignored, so that a broker that was
+/// `username`, `password`, `ca_cert_path`, `max_qos` and every field of the backlog, and an empty text clears the first
+/// three too; a password that is not given stays. Fields that only GET knows (`id`, `state`, counters ...) are ignored, so that a broker that was
 /// read can be changed and sent back.
 pub async fn update(state: Data<WebState>, id: Path<Uuid>, body: Body) -> Result<Json<BrokerJson>, ApiError> {
     let changes = dto::changes(body.fields()?)?;

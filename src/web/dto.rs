@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use actors::broker::Secret;
-use actors::messages::{RouterSnapshot, SessionsSnapshot, UpstreamSnapshot, UpstreamState};
+use actors::messages::{LogSnapshot, RouterSnapshot, SessionsSnapshot, UpstreamSnapshot, UpstreamState};
+use actors::upstream_broker::ReplayProgress;
 use actors::{Broker, BrokerChanges, BrokerId};
 use mqtt::TopicFilter;
 use serde::Serialize;
@@ -26,8 +27,12 @@ const READ_ONLY_FIELDS: &[&str] = &[
     "forwarded",
     "dropped",
     "lag",
+    "lag_bytes",
+    "oldest_unsent_secs",
+    "last_acknowledged_secs",
     "in_flight",
     "reconnects",
+    "replay",
 ];
 
 /// The changes that a body asks for.
@@ -56,6 +61,16 @@ pub fn changes(fields: Fields) -> Result<BrokerChanges, ApiError> {
             "clean_session" => changes.clean_session = Some(value::boolean(name, json)?),
             "topics" => changes.topics = Some(value::texts(name, json)?),
             "max_qos" => changes.max_qos = Some(value::optional_number(name, json)?),
+            "start_at" => changes.start_at = Some(value::optional_text_or_number(name, json)?),
+            "queue_bytes_max" => {
+                changes.queue_bytes_max = Some(value::optional_large_number(name, json)?);
+            }
+            "on_full" => changes.on_full = Some(value::optional_text(name, json)?),
+            "max_rate_messages" => {
+                changes.max_rate_messages = Some(value::optional_large_number(name, json)?);
+            }
+            "max_rate_bytes" => changes.max_rate_bytes = Some(value::optional_large_number(name, json)?),
+            "live_first" => changes.live_first = Some(value::optional_boolean(name, json)?),
             "bidirectional" => changes.bidirectional = Some(value::boolean(name, json)?),
             "subscription_topics" => changes.subscription_topics = Some(value::texts(name, json)?),
             "subscription_qos" => changes.subscription_qos = value::optional_number(name, json)?,
@@ -113,6 +128,12 @@ pub struct BrokerJson {
     clean_session: bool,
     topics: Vec<String>,
     max_qos: Option<u8>,
+    start_at: String,
+    queue_bytes_max: Option<u64>,
+    on_full: &'static str,
+    max_rate_messages: Option<u32>,
+    max_rate_bytes: Option<u64>,
+    live_first: bool,
     bidirectional: bool,
     subscription_topics: Vec<String>,
     subscription_qos: Option<u8>,
@@ -129,6 +150,7 @@ impl BrokerJson {
             |filters: &[TopicFilter]| filters.iter().map(|filter| filter.as_str().to_owned()).collect();
         let tls = broker.tls.as_ref();
         let subscription = broker.subscription.as_ref();
+        let backlog = &broker.backlog;
         BrokerJson {
             id: broker.id.0,
             name: broker.name.clone(),
@@ -148,6 +170,12 @@ impl BrokerJson {
             clean_session: broker.clean_session,
             topics: texts(&broker.rule.topics),
             max_qos: broker.rule.max_qos.map(mqtt::QoS::as_u8),
+            start_at: backlog.start_at.to_string(),
+            queue_bytes_max: backlog.queue_bytes_max,
+            on_full: backlog.on_full.as_str(),
+            max_rate_messages: backlog.max_rate_messages,
+            max_rate_bytes: backlog.max_rate_bytes,
+            live_first: backlog.live_first,
             bidirectional: subscription.is_some(),
             subscription_topics: subscription.map(|wanted| texts(&wanted.topics)).unwrap_or_default(),
             subscription_qos: subscription.map(|wanted| wanted.qos.as_u8()),
@@ -168,8 +196,34 @@ struct LiveJson {
     forwarded: u64,
     dropped: BTreeMap<&'static str, u64>,
     lag: u64,
+    lag_bytes: u64,
+    oldest_unsent_secs: Option<u64>,
+    last_acknowledged_secs: Option<u64>,
     in_flight: u64,
     reconnects: u64,
+    replay: Option<ReplayJson>,
+}
+
+/// A replay that runs, or ran last.
+#[derive(Serialize)]
+struct ReplayJson {
+    running: bool,
+    from: u64,
+    to: u64,
+    position: u64,
+    sent: u64,
+}
+
+impl ReplayJson {
+    fn new(progress: &ReplayProgress) -> ReplayJson {
+        ReplayJson {
+            running: progress.is_running,
+            from: progress.from,
+            to: progress.to,
+            position: progress.position,
+            sent: progress.sent,
+        }
+    }
 }
 
 impl LiveJson {
@@ -183,8 +237,12 @@ impl LiveJson {
             forwarded: live.forwarded,
             dropped: live.dropped.clone(),
             lag: live.lag,
+            lag_bytes: live.lag_bytes,
+            oldest_unsent_secs: live.oldest_unsent.map(|age| age.as_secs()),
+            last_acknowledged_secs: live.last_acknowledged.map(|age| age.as_secs()),
             in_flight: live.in_flight,
             reconnects: live.reconnects,
+            replay: live.replay.as_ref().map(ReplayJson::new),
         }
     }
 
@@ -199,8 +257,12 @@ impl LiveJson {
             forwarded: 0,
             dropped: BTreeMap::new(),
             lag: 0,
+            lag_bytes: 0,
+            oldest_unsent_secs: None,
+            last_acknowledged_secs: None,
             in_flight: 0,
             reconnects: 0,
+            replay: None,
         }
     }
 }
@@ -226,7 +288,30 @@ pub struct StatusJson {
 #[derive(Serialize)]
 struct LogJson {
     head_bytes: u64,
+    file_bytes: u64,
+    segments: u64,
+    first_offset: u64,
     next_offset: u64,
+    stored_offset: u64,
+    synced_offset: u64,
+    failing: Option<String>,
+    full: bool,
+}
+
+impl LogJson {
+    fn new(log: &LogSnapshot) -> LogJson {
+        LogJson {
+            head_bytes: log.head_bytes,
+            file_bytes: log.file_bytes,
+            segments: log.segments,
+            first_offset: log.first_offset,
+            next_offset: log.next_offset,
+            stored_offset: log.stored,
+            synced_offset: log.synced,
+            failing: log.failure.clone(),
+            full: log.is_full,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -270,7 +355,7 @@ impl StatusJson {
             connected_clients: sessions.connected,
             subscriptions: router.subscriptions,
             retained: router.retained,
-            log: LogJson { head_bytes: router.log_head_bytes, next_offset: router.next_offset },
+            log: LogJson::new(&router.log),
             brokers: shown.collect(),
         }
     }

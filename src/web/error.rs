@@ -42,6 +42,11 @@ impl ApiError {
         ApiError { field: Some(field), ..ApiError::bad_request(message) }
     }
 
+    /// No broker has this identity.
+    pub fn no_such_broker(id: uuid::Uuid) -> ApiError {
+        ApiError::from(ConfigError::NotFound(actors::BrokerId(id)))
+    }
+
     /// A path that leads nowhere.
     pub fn no_such_path() -> ApiError {
         ApiError::new(StatusCode::NOT_FOUND, "nothing is here")

@@ -38,10 +38,18 @@ pub async fn health() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "ok" }))
 }
 
-/// `GET /ready`: 200, or 503 with the names of what is not ready.
+/// `GET /ready`: 200, or 503 with the names of what is not ready, and the reason where the disk is it.
 pub async fn ready(state: Data<WebState>) -> HttpResponse {
-    let missing = state.readiness.missing();
+    let mut missing = state.readiness.missing();
+    let failure = state.log.watermarks().failure();
+    missing.extend(failure.as_ref().map(|_| "log"));
     let is_ready = missing.is_empty();
     let mut answer = if is_ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
-    answer.json(json!({ "ready": is_ready, "not_ready": missing }))
+    match failure {
+        None => answer.json(json!({ "ready": is_ready, "not_ready": missing })),
+        Some(reason) => {
+            let error = format!("the log cannot be written: {reason}");
+            answer.json(json!({ "ready": is_ready, "not_ready": missing, "error": error }))
+        }
+    }
 }

@@ -38,8 +38,12 @@ fn refresh_totals(metrics: &Metrics, router: &RouterSnapshot, sessions: Sessions
     metrics.sessions.set(gauge(sessions.sessions));
     metrics.subscriptions.set(gauge(router.subscriptions));
     metrics.retained_messages.set(gauge(router.retained));
-    metrics.log_head_bytes.set(gauge(router.log_head_bytes));
-    metrics.log_next_offset.set(gauge(router.next_offset));
+    metrics.log_head_bytes.set(gauge(router.log.head_bytes));
+    metrics.log_next_offset.set(gauge(router.log.next_offset));
+    metrics.log_file_bytes.set(gauge(router.log.file_bytes));
+    metrics.log_stored_offset.set(gauge(router.log.stored));
+    metrics.log_synced_offset.set(gauge(router.log.synced));
+    metrics.log_failing.set(router.log.failure.is_some().into());
 }
 
 fn refresh_brokers(metrics: &Metrics, brokers: &[SharedBroker], router: &RouterSnapshot) {
@@ -51,9 +55,18 @@ fn refresh_brokers(metrics: &Metrics, brokers: &[SharedBroker], router: &RouterS
         metrics.broker_connection_status.with_label_values(&label).set(connected);
         metrics.broker_lag.with_label_values(&label).set(gauge(upstream.lag));
         metrics.broker_in_flight.with_label_values(&label).set(gauge(upstream.in_flight));
+        metrics.broker_lag_bytes.with_label_values(&label).set(gauge(upstream.lag_bytes));
+        let oldest_unsent_secs = upstream.oldest_unsent.map_or(0, |age| age.as_secs());
+        metrics.broker_oldest_unsent.with_label_values(&label).set(gauge(oldest_unsent_secs));
     }
     let names: HashSet<&str> = brokers.iter().map(|broker| broker.name.as_str()).collect();
-    for gauges in [&metrics.broker_connection_status, &metrics.broker_lag, &metrics.broker_in_flight] {
+    for gauges in [
+        &metrics.broker_connection_status,
+        &metrics.broker_lag,
+        &metrics.broker_in_flight,
+        &metrics.broker_lag_bytes,
+        &metrics.broker_oldest_unsent,
+    ] {
         forget_others(gauges, &names);
     }
 }

@@ -10,6 +10,7 @@ mod error;
 pub mod health;
 mod metrics;
 mod process;
+mod replay;
 mod status;
 
 use std::future::Future;
@@ -23,7 +24,10 @@ use actix_web::web::{self, Data, PathConfig, PayloadConfig, ServiceConfig};
 use actix_web::{HttpResponse, Resource, Route, guard};
 use actors::Metrics;
 use actors::config_store::ConfigStore;
-use actors::messages::{GetRouterSnapshot, GetSessionsSnapshot, RouterSnapshot, SessionsSnapshot};
+use actors::message_log::MessageLog;
+use actors::messages::{
+    GetRouterSnapshot, GetSessionsSnapshot, Replay, RouterSnapshot, SessionsSnapshot, StopReplay,
+};
 
 use self::error::ApiError;
 pub use self::health::Readiness;
@@ -37,8 +41,14 @@ pub struct WebState {
     pub config_store: Addr<ConfigStore>,
     /// Knows what happens to messages.
     pub router: Recipient<GetRouterSnapshot>,
+    /// Begins replays.
+    pub replay: Recipient<Replay>,
+    /// Ends replays.
+    pub stop_replay: Recipient<StopReplay>,
     /// Knows the sessions.
     pub sessions: Recipient<GetSessionsSnapshot>,
+    /// Says whether the disk takes what it is given.
+    pub log: Arc<MessageLog>,
     /// Counters and gauges.
     pub metrics: Arc<Metrics>,
     /// What `/ready` answers.
@@ -84,6 +94,11 @@ pub fn configure(routes: &mut ServiceConfig, state: &Data<WebState>) {
                 .route(web::delete().to(brokers::remove)),
         )
         .service(resource("/api/brokers/{id}/toggle", "POST").route(web::post().to(brokers::toggle)))
+        .service(
+            resource("/api/brokers/{id}/replay", "POST, DELETE")
+                .route(web::post().to(replay::begin))
+                .route(web::delete().to(replay::stop)),
+        )
         .service(resource("/api/status", "GET, HEAD").route(get().to(status::status)))
         .service(resource("/health", "GET, HEAD").route(get().to(health::health)))
         .service(resource("/ready", "GET, HEAD").route(get().to(health::ready)))

@@ -11,7 +11,7 @@ use actix_web::body::MessageBody;
 use actix_web::dev::ServiceResponse;
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::test::{self, TestRequest, call_service, init_service};
-use actors::messages::{ListBrokers, UpstreamSnapshot, UpstreamState};
+use actors::messages::{ListBrokers, LogSnapshot, ReplayError, UpstreamSnapshot, UpstreamState};
 use actors::{BrokerChanges, BrokerId};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -57,6 +57,22 @@ impl Handler<GetRouterSnapshot> for FakeRouter {
     }
 }
 
+impl Handler<Replay> for FakeRouter {
+    type Result = Result<(), ReplayError>;
+
+    fn handle(&mut self, _: Replay, _: &mut Self::Context) -> Result<(), ReplayError> {
+        self.0.as_ref().map(|_| ()).ok_or(ReplayError::NotRunning)
+    }
+}
+
+impl Handler<StopReplay> for FakeRouter {
+    type Result = Result<bool, ReplayError>;
+
+    fn handle(&mut self, _: StopReplay, _: &mut Self::Context) -> Result<bool, ReplayError> {
+        Ok(false)
+    }
+}
+
 struct FakeSessions;
 
 impl Actor for FakeSessions {
@@ -85,8 +101,12 @@ fn snapshot_of(id: BrokerId) -> RouterSnapshot {
         forwarded: 900,
         dropped: BTreeMap::from([("overflow", 3)]),
         lag: 12,
+        lag_bytes: 3_400,
+        oldest_unsent: Some(Duration::from_secs(5)),
+        last_acknowledged: None,
         in_flight: 4,
         reconnects: 2,
+        replay: None,
     };
     RouterSnapshot {
         upstreams: vec![upstream],
@@ -94,8 +114,17 @@ fn snapshot_of(id: BrokerId) -> RouterSnapshot {
         delivered: 50,
         retained: 6,
         subscriptions: 8,
-        log_head_bytes: 4_096,
-        next_offset: 1_000,
+        log: LogSnapshot {
+            head_bytes: 4_096,
+            file_bytes: 70_000,
+            segments: 2,
+            first_offset: 10,
+            next_offset: 1_000,
+            stored: 990,
+            synced: 900,
+            failure: None,
+            is_full: false,
+        },
     }
 }
 
@@ -105,8 +134,11 @@ fn state_in(dir: &Path) -> WebState {
     let router = FakeRouter(Some(snapshot_of(store.brokers()[0].id))).start();
     WebState {
         config_store: store.start(),
-        router: router.recipient(),
+        router: router.clone().recipient(),
+        replay: router.clone().recipient(),
+        stop_replay: router.recipient(),
         sessions: FakeSessions.start().recipient(),
+        log: actors::message_log::MessageLog::new(1 << 20),
         metrics: Arc::new(Metrics::new().unwrap()),
         readiness: Arc::default(),
         started: Instant::now(),
@@ -174,10 +206,11 @@ async fn a_broker_is_added_shown_changed_toggled_and_removed() {
         "id": added["id"], "name": "a", "address": "localhost", "port": 1883, "client_id_prefix": "mqtt-proxy",
         "username": "u", "has_password": true, "enabled": true, "use_tls": false, "insecure_skip_verify": false,
         "ca_cert_path": null, "version": "3.1.1", "keep_alive_secs": 30, "clean_session": false, "topics": [],
-        "max_qos": null, "bidirectional": false, "subscription_topics": [], "subscription_qos": null,
-        "read_only": false, "client_id": format!("mqtt-proxy-{}", added["id"].as_str().unwrap()),
+        "max_qos": null, "start_at": "now", "queue_bytes_max": null, "on_full": "drop_oldest",
+        "max_rate_messages": null, "max_rate_bytes": null, "live_first": false,
+        "bidirectional": false, "subscription_topics": [], "subscription_qos": null, "read_only": false, "client_id": format!("mqtt-proxy-{}", added["id"].as_str().unwrap()),
         "state": "connecting", "connected": false, "state_age_secs": 0, "last_error": null, "forwarded": 0,
-        "dropped": {}, "lag": 0, "in_flight": 0, "reconnects": 0,
+        "dropped": {}, "lag": 0, "lag_bytes": 0, "oldest_unsent_secs": null, "last_acknowledged_secs": null, "replay": null, "in_flight": 0, "reconnects": 0,
     });
     assert_eq!(added, expected);
 
@@ -211,6 +244,12 @@ async fn a_broker_is_added_shown_changed_toggled_and_removed() {
     }
 }
 
+fn backlog_of(broker: &Value) -> Value {
+    let fields =
+        ["start_at", "queue_bytes_max", "on_full", "max_rate_messages", "max_rate_bytes", "live_first"];
+    fields.map(|field| broker[field].clone()).to_vec().into()
+}
+
 #[actix::test]
 async fn what_was_read_can_be_changed_and_sent_back() {
     let dir = TestDir::new();
@@ -220,22 +259,28 @@ async fn what_was_read_can_be_changed_and_sent_back() {
         "name": "a", "address": "h", "port": 8883, "clientIdPrefix": "p", "username": "u", "password": PASSWORD,
         "useTls": true, "insecureSkipVerify": true, "caCertPath": "/ca.pem", "protocolVersion": 5,
         "keepAliveSecs": 9, "cleanSession": true, "topics": ["x/#"], "maxQos": 2, "bidirectional": true,
-        "subscriptionTopics": ["y/+"], "subscriptionQos": 0, "enabled": false,
+        "subscriptionTopics": ["y/+"], "subscriptionQos": 0, "enabled": false, "startAt": 17,
+        "queueBytesMax": 18446744073709551615_u64, "onFull": "reject", "maxRateMessages": 5, "maxRateBytes": 6,
+        "liveFirst": true,
     });
     let (status, _, added) = send!(&app, post("/api/brokers", new)).await;
     assert_eq!(status, StatusCode::CREATED, "{added}");
     let set =
         json!([added["version"], added["use_tls"], added["ca_cert_path"], added["subscription_topics"]]);
     assert_eq!(set, json!(["5", true, "/ca.pem", ["y/+"]]));
+    assert_eq!(backlog_of(&added), json!(["17", u64::MAX, "reject", 5, 6, true]));
     let path = path_of(&added);
     let (status, _, back) = send!(&app, put(&path, added.clone())).await;
     assert_eq!((status, &back), (StatusCode::OK, &added));
 
-    let cleared = json!({"username": null, "password": "", "ca_cert_path": null, "max_qos": null});
+    let cleared = json!({"username": null, "password": "", "ca_cert_path": null, "max_qos": null,
+        "start_at": null, "queue_bytes_max": null, "on_full": null, "max_rate_messages": null,
+        "max_rate_bytes": null, "live_first": null});
     let (status, _, back) = send!(&app, put(&path, cleared)).await;
     assert_eq!(status, StatusCode::OK);
     let left = json!([back["username"], back["has_password"], back["ca_cert_path"], back["max_qos"]]);
     assert_eq!(left, json!([null, false, null, null]));
+    assert_eq!(backlog_of(&back), json!(["now", null, "drop_oldest", null, null, false]));
     let (_, _, plain) = send!(&app, post("/api/brokers", json!({"name": "b", "address": "h"}))).await;
     assert_eq!(send!(&app, put(&path_of(&plain), plain.clone())).await.2, plain);
 }
@@ -269,6 +314,21 @@ async fn a_bad_body_is_refused_with_the_field() {
         ("topics", json!(["a/#/b"])),
         ("topics", json!([1])),
         ("max_qos", json!(3)),
+        ("start_at", json!("yesterday")),
+        ("start_at", json!(-1)),
+        ("start_at", json!(1.5)),
+        ("start_at", json!(true)),
+        ("start_at", json!("2026-02-30T00:00:00Z")),
+        ("queue_bytes_max", json!(65_535)),
+        ("queue_bytes_max", json!(-1)),
+        ("queue_bytes_max", json!("1 MiB")),
+        ("on_full", json!("block")),
+        ("on_full", json!(1)),
+        ("max_rate_messages", json!(0)),
+        ("max_rate_messages", json!(4_294_967_296_u64)),
+        ("max_rate_bytes", json!(0)),
+        ("max_rate_bytes", json!(0.5)),
+        ("live_first", json!("true")),
         ("keep_alive_secs", json!(65536)),
         ("password", json!({"secret": PASSWORD})),
         ("password", json!(PASSWORD)),
@@ -393,11 +453,12 @@ async fn the_status_says_what_the_actors_say() {
     let expected = json!({
         "status": "ok", "version": env!("CARGO_PKG_VERSION"), "uptime_secs": 0, "received": 1000, "delivered": 50,
         "forwarded": 900, "dropped": 3, "sessions": 7, "connected_clients": 5, "subscriptions": 8, "retained": 6,
-        "log": {"head_bytes": 4096, "next_offset": 1000},
+        "log": {"head_bytes": 4096, "file_bytes": 70000, "segments": 2, "first_offset": 10, "next_offset": 1000,
+            "stored_offset": 990, "synced_offset": 900, "failing": null, "full": false},
         "brokers": [{
             "id": answer["brokers"][0]["id"], "name": "fixed", "address": "10.0.0.1", "port": 1883,
             "enabled": true, "state": "connected", "connected": true, "state_age_secs": 61, "last_error": null,
-            "forwarded": 900, "dropped": {"overflow": 3}, "lag": 12, "in_flight": 4, "reconnects": 2,
+            "forwarded": 900, "dropped": {"overflow": 3}, "lag": 12, "lag_bytes": 3400, "oldest_unsent_secs": 5, "last_acknowledged_secs": null, "replay": null, "in_flight": 4, "reconnects": 2,
         }],
     });
     assert_eq!(answer, expected);

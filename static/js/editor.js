@@ -10,8 +10,9 @@ const formError = document.getElementById("form-error");
 
 const NEW_BROKER = {
   name: "", address: "", port: 1883, username: null, has_password: false, enabled: true, use_tls: false,
-  ca_cert_path: null, insecure_skip_verify: false, topics: [], max_qos: null, bidirectional: false,
-  subscription_topics: [], subscription_qos: 1, version: "3.1.1", keep_alive_secs: 30,
+  ca_cert_path: null, insecure_skip_verify: false, topics: [], max_qos: null, start_at: "now",
+  queue_bytes_max: null, on_full: "drop_oldest", max_rate_messages: null, max_rate_bytes: null, live_first: false,
+  bidirectional: false, subscription_topics: [], subscription_qos: 1, version: "3.1.1", keep_alive_secs: 30,
   client_id_prefix: "mqtt-proxy", clean_session: false,
 };
 
@@ -28,10 +29,11 @@ export function openEditor(broker, saved) {
   form.reset();
   clearErrors();
   for (const field of ["name", "address", "port", "username", "ca_cert_path", "max_qos", "version",
-    "keep_alive_secs", "client_id_prefix"]) {
+    "keep_alive_secs", "client_id_prefix", "start_at", "queue_bytes_max", "on_full", "max_rate_messages",
+    "max_rate_bytes"]) {
     form.elements[field].value = shown[field] ?? "";
   }
-  for (const field of ["enabled", "use_tls", "insecure_skip_verify", "bidirectional", "clean_session"]) {
+  for (const field of ["enabled", "use_tls", "insecure_skip_verify", "bidirectional", "clean_session", "live_first"]) {
     form.elements[field].checked = shown[field];
   }
   form.elements.topics.value = shown.topics.join("\n");
@@ -49,9 +51,15 @@ function isUsed(section, broker) {
   switch (section) {
     case "tls": return broker.use_tls;
     case "forwarding": return broker.topics.length > 0 || broker.max_qos !== null;
+    case "backlog": return hasBacklogSettings(broker);
     case "bidirectional": return broker.bidirectional;
     default: return false;
   }
+}
+
+function hasBacklogSettings(broker) {
+  const limits = [broker.queue_bytes_max, broker.max_rate_messages, broker.max_rate_bytes];
+  return limits.some((limit) => limit !== null) || broker.on_full !== "drop_oldest" || broker.live_first;
 }
 
 /** Fields that have a meaning with another one only. */
@@ -79,6 +87,12 @@ function body() {
     ca_cert_path: (elements.use_tls.checked && text("ca_cert_path")) || null,
     topics: lines("topics"),
     max_qos: elements.max_qos.value === "" ? null : Number(elements.max_qos.value),
+    start_at: text("start_at") || null,
+    queue_bytes_max: optionalNumber(text("queue_bytes_max")),
+    on_full: elements.on_full.value,
+    max_rate_messages: optionalNumber(text("max_rate_messages")),
+    max_rate_bytes: optionalNumber(text("max_rate_bytes")),
+    live_first: elements.live_first.checked,
     bidirectional: elements.bidirectional.checked,
     version: elements.version.value,
     keep_alive_secs: number(text("keep_alive_secs")),
@@ -97,6 +111,8 @@ function body() {
 
 /** A number where it is one; else the text, which the API refuses with the field's name. */
 const number = (text) => (/^\d+$/.test(text) ? Number(text) : text);
+
+const optionalNumber = (text) => (text === "" ? null : number(text));
 
 function clearErrors() {
   formError.hidden = true;

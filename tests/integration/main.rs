@@ -11,6 +11,7 @@ mod devices;
 mod fan_out;
 mod harness;
 mod inbound;
+mod log_command;
 mod malformed;
 mod outages;
 mod reconnect_flows;

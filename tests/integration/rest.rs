@@ -28,7 +28,9 @@ fn a_new_broker_has_all_its_fields_and_good_defaults() {
     let wanted = json!({
         "name": "one", "address": "localhost", "port": 1883, "username": null, "has_password": false,
         "enabled": true, "use_tls": false, "version": "3.1.1", "clean_session": false, "topics": [],
-        "max_qos": null, "bidirectional": false, "subscription_topics": [], "read_only": false,
+        "max_qos": null, "start_at": "now", "queue_bytes_max": null, "on_full": "drop_oldest",
+        "max_rate_messages": null, "max_rate_bytes": null, "live_first": false,
+        "bidirectional": false, "subscription_topics": [], "read_only": false,
         "forwarded": 0, "lag": 0, "in_flight": 0, "reconnects": 0,
     });
     for (field, value) in wanted.as_object().expect("fields") {
@@ -65,6 +67,16 @@ fn bad_fields_are_refused_by_name_and_change_nothing() {
         (json!({"name": "a", "address": "a", "port": -1}), "port"),
         (json!({"name": "a", "address": "a", "version": "4.0"}), "version"),
         (json!({"name": "a", "address": "a", "max_qos": 3}), "max_qos"),
+        (json!({"name": "a", "address": "a", "start_at": "latest"}), "start_at"),
+        (json!({"name": "a", "address": "a", "start_at": "2026-01-31"}), "start_at"),
+        (json!({"name": "a", "address": "a", "start_at": -1}), "start_at"),
+        (json!({"name": "a", "address": "a", "queue_bytes_max": 65_535}), "queue_bytes_max"),
+        (json!({"name": "a", "address": "a", "queue_bytes_max": "1 GiB"}), "queue_bytes_max"),
+        (json!({"name": "a", "address": "a", "on_full": "wait"}), "on_full"),
+        (json!({"name": "a", "address": "a", "max_rate_messages": 0}), "max_rate_messages"),
+        (json!({"name": "a", "address": "a", "max_rate_messages": 4_294_967_296_u64}), "max_rate_messages"),
+        (json!({"name": "a", "address": "a", "max_rate_bytes": 0}), "max_rate_bytes"),
+        (json!({"name": "a", "address": "a", "live_first": "yes"}), "live_first"),
         (json!({"name": "a", "address": "a", "keep_alive_secs": 65_536}), "keep_alive_secs"),
         (json!({"name": "a", "address": "a", "topics": ["a/#/b"]}), "topics"),
         (json!({"name": "a", "address": "a", "topics": "a"}), "topics"),
@@ -168,6 +180,66 @@ fn put_changes_the_fields_that_are_given() {
     let broker = rest.broker(&id);
     assert_eq!((&broker["max_qos"], &broker["has_password"]), (&Value::Null, &json!(false)));
     assert_eq!(rest.put(&path, &rest.broker(&id)).status, 200, "what was read can be sent back");
+}
+
+#[test]
+fn a_backlog_is_set_survives_a_restart_and_is_cleared() {
+    let mut proxy = Proxy::start();
+    let usual = json!({
+        "start_at": "now", "queue_bytes_max": null, "on_full": "drop_oldest", "max_rate_messages": null,
+        "max_rate_bytes": null, "live_first": false,
+    });
+    let mut wanted = json!({
+        "start_at": "2026-01-31T08:00:00Z", "queue_bytes_max": 1_048_576, "on_full": "reject",
+        "max_rate_messages": 500, "max_rate_bytes": 1_000_000, "live_first": true,
+    });
+    let assert_backlog = |broker: &Value, wanted: &Value| {
+        for (field, value) in wanted.as_object().expect("fields") {
+            assert_eq!(&broker[field], value, "{field} of {broker}");
+        }
+    };
+    let mut definition = absent("one");
+    for (field, value) in wanted.as_object().expect("fields") {
+        definition[field] = value.clone();
+    }
+    let id = proxy.rest().add(&definition);
+    let path = format!("/api/brokers/{id}");
+    assert_backlog(&proxy.rest().broker(&id), &wanted);
+    proxy.stop_and_restart();
+    let broker = proxy.rest().broker(&id);
+    assert_backlog(&broker, &wanted);
+    assert_eq!(proxy.rest().put(&path, &broker).status, 200, "what was read can be sent back");
+    for (given, shown) in [(json!(17), "17"), (json!("earliest"), "earliest")] {
+        assert_eq!(proxy.rest().put(&path, &json!({"start_at": given})).status, 200);
+        wanted["start_at"] = json!(shown);
+        assert_backlog(&proxy.rest().broker(&id), &wanted);
+    }
+    let nothing = json!({
+        "start_at": null, "queue_bytes_max": null, "on_full": null, "max_rate_messages": null,
+        "max_rate_bytes": null, "live_first": null,
+    });
+    assert_eq!(proxy.rest().put(&path, &nothing).status, 200);
+    assert_backlog(&proxy.rest().broker(&id), &usual);
+    proxy.kill_and_restart();
+    assert_backlog(&proxy.rest().broker(&id), &usual);
+}
+
+#[test]
+fn another_backlog_does_not_break_the_connection() {
+    let broker = Mosquitto::start();
+    let proxy = Proxy::with_brokers(&[("one", broker.port(), Version::V5)]);
+    let rest = proxy.rest();
+    let id = rest.id_of("one");
+    rest.wait_connected(&id);
+    let reconnects = rest.broker(&id)["reconnects"].clone();
+    let changes =
+        json!({"queue_bytes_max": 65_536, "on_full": "reject", "max_rate_messages": 9, "live_first": true});
+    assert_eq!(rest.put(&format!("/api/brokers/{id}"), &changes).status, 200);
+    let mut device = Device::connect(proxy.mqtt(), Version::V5, "device");
+    device.say("t", "m", 1);
+    rest.wait_caught_up(&id);
+    let shown = rest.broker(&id);
+    assert_eq!((&shown["state"], &shown["reconnects"]), (&json!("connected"), &reconnects));
 }
 
 #[test]

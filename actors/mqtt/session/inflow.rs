@@ -39,6 +39,11 @@ impl Inflow {
         Inflow { unacknowledged: 0, awaiting_release: HashSet::default(), receive_maximum }
     }
 
+    /// Takes over the QoS 2 messages that an earlier life of the same Session received and that were not released.
+    pub fn restore(&mut self, awaiting_release: impl IntoIterator<Item = PacketId>) {
+        self.awaiting_release.extend(awaiting_release);
+    }
+
     /// A new connection of the same Session: what was sent at QoS 1 is forgotten, it comes again if the other
     /// side missed its PUBACK.
     pub fn resume(&mut self, receive_maximum: u16) {

@@ -101,6 +101,31 @@ impl<T> Outflow<T> {
         }
     }
 
+    /// Takes over what an earlier life of the same Session had in flight, in the order of sending: identifier, QoS,
+    /// whether PUBREC had come, and the item. It is sent again after [`Outflow::resume`]. Only for an empty flow.
+    pub fn restore(&mut self, in_flight: Vec<(PacketId, QoS, bool, T)>) {
+        let Some((first, ..)) = in_flight.first() else { return };
+        self.first = *first;
+        for (packet_id, qos, is_received, item) in in_flight {
+            let index = packet_id.steps_after(self.first);
+            while self.entries.len() <= index {
+                self.entries.push_back(Entry { stage: Stage::Done, item: None, sent: true });
+            }
+            let entry = &mut self.entries[index];
+            if entry.stage != Stage::Done {
+                continue;
+            }
+            entry.stage = match (qos, is_received) {
+                (QoS::ExactlyOnce, true) => Stage::AwaitPubComp,
+                (QoS::ExactlyOnce, false) => Stage::AwaitPubRec,
+                _ => Stage::AwaitPubAck,
+            };
+            entry.item = Some(item);
+            self.in_flight += 1;
+            self.in_flight_qos_2 += usize::from(qos == QoS::ExactlyOnce);
+        }
+    }
+
     /// Bounds QoS 2 messages more tightly than the others: a 3.1.1 broker cannot say how many it bears.
     pub fn set_qos_2_maximum(&mut self, qos_2_maximum: u16) {
         self.qos_2_maximum = qos_2_maximum.max(1);
@@ -119,6 +144,18 @@ impl<T> Outflow<T> {
         self.pop_done();
         self.unsent = self.in_flight;
         self.resend_from = 0;
+    }
+
+    /// As [`Outflow::resume`], where the caller itself sends the PUBLISH packets again, each in its place between new
+    /// ones: only PUBREL packets are left to [`Outflow::next_resend`].
+    pub fn resume_released(&mut self, receive_maximum: u16) {
+        self.resume(receive_maximum);
+        for entry in &mut self.entries {
+            if !matches!(entry.stage, Stage::AwaitPubComp) && !entry.sent {
+                entry.sent = true;
+                self.unsent -= usize::from(entry.item.is_some());
+            }
+        }
     }
 
     /// Whether there is something to send again before anything new.
@@ -162,6 +199,11 @@ impl<T> Outflow<T> {
     /// The item of the oldest message that is not acknowledged to the end.
     pub fn oldest(&self) -> Option<&T> {
         self.entries.iter().find_map(|entry| entry.item.as_ref())
+    }
+
+    /// The items of all messages that are not acknowledged to the end, in the order of sending.
+    pub fn items(&self) -> impl Iterator<Item = &T> {
+        self.entries.iter().filter_map(|entry| entry.item.as_ref())
     }
 
     /// Takes a Packet Identifier for a message that is about to be sent, or `None` while the window is full.
@@ -394,6 +436,29 @@ mod tests {
         assert_eq!(outflow.next_resend(), Some(Resend::Publish(id(4), &4)));
         assert_eq!(outflow.next_resend(), None);
         assert!(!outflow.is_resending() && outflow.has_room());
+    }
+
+    #[test]
+    fn what_an_earlier_life_had_in_flight_goes_on_where_it_was() {
+        let mut outflow = Outflow::new(10);
+        outflow.restore(vec![
+            (id(65_534), QoS::ExactlyOnce, true, 'a'),
+            (id(1), QoS::AtLeastOnce, false, 'b'),
+            (id(3), QoS::ExactlyOnce, false, 'c'),
+        ]);
+        outflow.resume(10);
+        assert_eq!((outflow.in_flight(), outflow.oldest()), (3, Some(&'a')));
+        assert_eq!(outflow.next_resend(), Some(Resend::PubRel(id(65_534))));
+        assert_eq!(outflow.next_resend(), Some(Resend::Publish(id(1), &'b')));
+        assert_eq!(outflow.next_resend(), Some(Resend::Publish(id(3), &'c')));
+        assert_eq!(outflow.next_resend(), None);
+        assert_eq!(outflow.send(QoS::AtLeastOnce, 'd'), Some(id(4)), "no identifier is taken twice");
+        assert_eq!(outflow.pubcomp(id(65_534)), Ok('a'));
+        assert_eq!(outflow.puback(id(1)), Ok('b'));
+        assert_eq!(outflow.pubrec(id(3), false), Ok(PubRecOutcome::Release));
+        assert_eq!(outflow.pubcomp(id(3)), Ok('c'));
+        assert_eq!(outflow.puback(id(4)), Ok('d'));
+        assert_eq!(outflow.in_flight(), 0);
     }
 
     #[test]

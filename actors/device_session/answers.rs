@@ -1,0 +1,132 @@
+//! What the client is told, and when: a batch is acknowledged once what its acknowledgement promises is true.
+
+use std::task::Context as Task;
+use std::time::Instant;
+
+use actix::prelude::*;
+use mqtt::packet::Packet;
+use mqtt::packet::acknowledgement::{self, AcknowledgementKind};
+use mqtt::{PacketId, QoS, ReasonCode};
+
+use super::DeviceSession;
+use crate::limits;
+use crate::messages::{Delivery, Routed};
+
+/// A PUBACK or PUBREC that is due.
+pub struct Due {
+    pub packet_id: PacketId,
+    pub qos: QoS,
+    pub reason_code: ReasonCode,
+    /// The message of the batch that it is for; `None` for one that does not go to the Router.
+    pub message: Option<usize>,
+}
+
+/// What the client is told once a promise is kept.
+pub enum Answer {
+    /// PUBACK or PUBREC.
+    Publish(Due),
+    /// PUBCOMP.
+    PubComp(PacketId, ReasonCode),
+    /// SUBACK or UNSUBACK, and the retained messages that follow.
+    Packet(Box<Packet>, Vec<Delivery>),
+}
+
+impl DeviceSession {
+    /// The Router has the batch, or as much of it as there was room for.
+    pub(super) fn routed(&mut self, mut routed: Routed, count: usize, context: &mut Context<Self>) {
+        let returned = std::mem::take(&mut routed.returned);
+        self.acknowledge(&routed, count - returned.len());
+        let Some(attachment) = &mut self.attachment else { return };
+        if !returned.is_empty() {
+            attachment.pending.batch = returned;
+            attachment.routing_paused = true;
+            let pause = actix::clock::sleep(limits::QUOTA_RETRY).into_actor(self);
+            context.spawn(pause.map(|(), session, context| session.go_on(context)));
+        } else if routed.wait_for_room {
+            attachment.reading_paused = true;
+            let log = self.shared.log.clone();
+            let room = async move { log.room().await }.into_actor(self);
+            context.spawn(room.map(|(), session, context| session.go_on(context)));
+        }
+    }
+
+    /// The upstream brokers or the disk have caught up.
+    fn go_on(&mut self, context: &mut Context<Self>) {
+        if let Some(attachment) = &mut self.attachment {
+            (attachment.reading_paused, attachment.routing_paused) = (false, false);
+            // What the client sent meanwhile was not read, which is no silence of its own.
+            attachment.keep_alive.received(Instant::now());
+        }
+        // The driver may have had its turn already: this gives it another.
+        context.wait(actix::fut::ready(()));
+    }
+
+    /// PUBACK and PUBREC for the first `routed_count` messages of the batch, as soon as their promises are kept.
+    pub(super) fn acknowledge(&mut self, routed: &Routed, routed_count: usize) {
+        let repeat_promise = self.state_promise(self.shared.log.next_offset());
+        let Some(attachment) = &mut self.attachment else { return };
+        let dues = &mut attachment.pending.acknowledgements;
+        let behind = dues.iter().position(|due| due.message.is_some_and(|index| index >= routed_count));
+        let later = dues.split_off(behind.unwrap_or(dues.len()));
+        for mut due in std::mem::replace(dues, later) {
+            let promise = match due.message {
+                // A repeat is acknowledged when what it repeats is safe.
+                None => repeat_promise.clone(),
+                Some(index) => match routed.outcomes.get(index) {
+                    None => routed.promise.clone(),
+                    Some(outcome) => {
+                        due.reason_code = outcome.reason_code;
+                        outcome.promise.clone()
+                    }
+                },
+            };
+            self.held.push(promise, Answer::Publish(due));
+        }
+        for due in &mut attachment.pending.acknowledgements {
+            due.message = due.message.map(|index| index - routed_count);
+        }
+    }
+
+    /// Encodes every answer whose promise is kept.
+    pub(super) fn release_answers(&mut self, task: &mut Task<'_>) {
+        let log = self.shared.log.clone();
+        while let Some(answer) = self.held.take_ready(log.watermarks(), task) {
+            match answer {
+                Answer::Publish(due) => self.answer_publish(&due),
+                Answer::PubComp(packet_id, reason_code) => {
+                    self.answer(AcknowledgementKind::PubComp, packet_id, reason_code);
+                }
+                Answer::Packet(packet, retained) => {
+                    self.queue(&packet);
+                    let (connected, queue_limits) = (self.attachment.is_some(), self.queue_limits());
+                    for delivery in retained {
+                        self.outbound.accept(delivery, connected, &queue_limits);
+                    }
+                }
+            }
+        }
+        let overdue = self.held.take_overdue();
+        if overdue > 0 {
+            self.shared.metrics.acknowledgements_overdue.inc_by(overdue);
+        }
+    }
+
+    fn answer_publish(&mut self, due: &Due) {
+        let Some(attachment) = &mut self.attachment else { return };
+        let kind = match due.qos {
+            QoS::ExactlyOnce => AcknowledgementKind::PubRec,
+            _ => AcknowledgementKind::PubAck,
+        };
+        if kind == AcknowledgementKind::PubAck {
+            self.inflow.puback_sent();
+        }
+        if due.reason_code == ReasonCode::Success || !attachment.client.version.is_v5() {
+            acknowledgement::encode_success(attachment.connection.output(), kind, due.packet_id);
+            return;
+        }
+        if kind == AcknowledgementKind::PubRec && due.reason_code.is_error() {
+            self.inflow.pubrec_refused(due.packet_id);
+        }
+        self.answer(kind, due.packet_id, due.reason_code);
+    }
+}

@@ -1,0 +1,205 @@
+//! What a session writes down so that it survives the process: its beginning and end, its subscriptions, and how far
+//! its messages are. A session that ends with its connection writes nothing.
+
+use std::task::Context as Task;
+use std::time::{Duration, Instant};
+
+use actix::prelude::{ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _};
+use bytes::Bytes;
+use mqtt::packet::SubscriptionOptions;
+use mqtt::session::SessionExpiry;
+use mqtt::{Message, Properties, QoS, TopicFilter, TopicName};
+
+use super::DeviceSession;
+use crate::acknowledgement::Policy;
+use crate::message_log::Mark;
+use crate::messages::{Delivery, Subscribe};
+use crate::promise::Promise;
+use crate::store::{Change, SessionKey, StoredSession};
+use crate::upstream_broker::unix_micros;
+
+impl DeviceSession {
+    /// A connection of a session begins: from now on it is durable if it outlives the connection.
+    pub(super) fn record_connected(&mut self, session_present: bool) {
+        let outlives = !self.expiry.ends_with_connection() && self.shared.log.is_durable();
+        if self.durable.is_none() && !outlives {
+            return;
+        }
+        let session = SessionKey::of_client(&self.client_id);
+        self.durable = Some(session);
+        self.record(&[Change::SessionConnected {
+            session,
+            client_id: self.client_id.clone(),
+            is_new: !session_present,
+            expiry_secs: self.expiry.interval_secs(),
+        }]);
+    }
+
+    /// The connection ended.
+    pub(super) fn record_disconnected(&mut self) {
+        if let Some(session) = self.durable {
+            let (expiry_secs, at_micros) = (self.expiry.interval_secs(), unix_micros());
+            self.record(&[Change::SessionDisconnected { session, expiry_secs, at_micros }]);
+        }
+    }
+
+    /// The session is over, and no other one has taken its place.
+    pub(super) fn record_ended(&mut self) {
+        if let Some(session) = self.durable.take()
+            && !self.superseded
+        {
+            self.record_for(&[Change::SessionEnded { session }]);
+        }
+    }
+
+    pub(super) fn record_subscriptions(
+        &mut self,
+        subscriptions: &[(TopicFilter, SubscriptionOptions)],
+        identifier: Option<u32>,
+    ) -> Promise {
+        let Some(session) = self.durable else { return Promise::Nothing };
+        let changes: Vec<_> = subscriptions
+            .iter()
+            .map(|(filter, options)| Change::Subscribed {
+                session,
+                filter: filter.clone(),
+                options: *options,
+                identifier,
+            })
+            .collect();
+        self.record(&changes)
+    }
+
+    pub(super) fn record_unsubscribed(&mut self, filters: &[TopicFilter]) -> Promise {
+        let Some(session) = self.durable else { return Promise::Nothing };
+        let unsubscribed = |filter: &TopicFilter| Change::Unsubscribed { session, filter: filter.clone() };
+        self.record(&filters.iter().map(unsubscribed).collect::<Vec<_>>())
+    }
+
+    /// Messages for the client that did not come through the log, such as retained ones.
+    pub(super) fn record_queued(&mut self, deliveries: &mut [Delivery]) {
+        let Some(session) = self.durable else { return };
+        for delivery in deliveries.iter_mut().filter(|delivery| delivery.qos > QoS::AtMostOnce) {
+            let age = delivery.received_at.elapsed();
+            let queued = Change::Queued {
+                session,
+                qos: delivery.qos,
+                retain: delivery.retain,
+                subscription_identifiers: delivery.subscription_identifiers.clone(),
+                received_at_micros: unix_micros().saturating_sub(age.as_micros() as u64),
+                message: (*delivery.message).clone(),
+            };
+            delivery.offset = Some(self.record_for(&[queued]) - 1);
+        }
+    }
+
+    /// What happened to deliveries since the last time. What must not be repeated after a restart holds back the
+    /// output until it is stored.
+    pub(super) fn record_moves(&mut self) {
+        let moves = self.outbound.take_moves();
+        let Some(session) = self.durable else { return };
+        if moves.is_empty() {
+            return;
+        }
+        let mut changes = Vec::with_capacity(3);
+        if !moves.sent.is_empty() {
+            changes.push(Change::DeliverySent { session, deliveries: moves.sent });
+        }
+        if !moves.received.is_empty() {
+            changes.push(Change::DeliveryReceived { session, packet_ids: moves.received });
+        }
+        if !moves.done.is_empty() {
+            changes.push(Change::DeliveryDone { session, offsets: moves.done });
+        }
+        let end = self.record_for(&changes);
+        if moves.hold_output {
+            self.output_gate = end;
+        }
+    }
+
+    /// Whether what is encoded may go out. While the disk fails it may: exactly-once across a crash is then not kept.
+    pub(super) fn may_send(&mut self, task: &Task<'_>) -> bool {
+        let watermarks = self.shared.log.watermarks();
+        watermarks.poll_passed(Mark::Stored, self.output_gate, &mut self.gate_registration, task)
+            || watermarks.is_failing()
+    }
+
+    /// What an acknowledgement of everything below `end` waits for.
+    pub(super) fn state_promise(&self, end: u64) -> Promise {
+        match self.shared.acknowledgements.policy {
+            Policy::Memory => Promise::Nothing,
+            Policy::Synced => Promise::Synced(end),
+            _ => Promise::Stored(end),
+        }
+    }
+
+    /// Writes changes down; the answer waits for them.
+    pub(super) fn record(&mut self, changes: &[Change]) -> Promise {
+        let end = self.record_for(changes);
+        self.state_promise(end)
+    }
+
+    fn record_for(&self, changes: &[Change]) -> u64 {
+        self.shared.log.append_changes(changes, unix_micros())
+    }
+
+    /// The session as it was before a restart, without a connection.
+    pub fn restored(mut self, stored: StoredSession) -> DeviceSession {
+        self.durable = Some(stored.key);
+        self.expiry = SessionExpiry::from_connect(Some(stored.expiry_secs), u32::MAX);
+        let now_micros = unix_micros();
+        let age = |at_micros: u64| Duration::from_micros(now_micros.saturating_sub(at_micros));
+        let ago = |age: Duration| Instant::now().checked_sub(age).unwrap_or_else(Instant::now);
+        // One that was connected lost its connection with the process.
+        let absent_for = stored.disconnected_at_micros.map_or(Duration::ZERO, age);
+        self.ends_at = self
+            .expiry
+            .ends_at(Instant::now())
+            .map(|at| at.checked_sub(absent_for).unwrap_or_else(Instant::now));
+        self.inflow.restore(stored.awaiting_release);
+        let deliveries = stored.deliveries.into_iter().map(|stored| {
+            let delivery = Delivery {
+                // Where PUBREC came, only PUBREL can still go out: the message is not needed.
+                message: stored.message.unwrap_or_else(nothing).into(),
+                qos: stored.qos,
+                retain: stored.retain,
+                subscription_identifiers: stored.subscription_identifiers,
+                received_at: ago(age(stored.received_at_micros)),
+                offset: Some(stored.offset),
+            };
+            (stored.stage, delivery)
+        });
+        self.outbound.restore(deliveries.collect());
+        self.shared.metrics.subscriptions.add(stored.subscriptions.len() as i64);
+        self.subscriptions = stored.subscriptions.iter().map(|(filter, ..)| filter.clone()).collect();
+        self.to_subscribe = stored.subscriptions;
+        self
+    }
+
+    /// Makes the subscriptions of before the restart again.
+    pub(super) fn subscribe_again(&mut self, context: &mut Context<Self>) {
+        for (filter, options, subscription_identifier) in std::mem::take(&mut self.to_subscribe) {
+            let subscribe = Subscribe {
+                session_id: self.id,
+                deliver: context.address().recipient(),
+                subscriptions: vec![(filter, options)],
+                subscription_identifier,
+                durable: self.durable,
+                restored: true,
+            };
+            let subscribed = self.shared.subscribe.send(subscribe).into_actor(self);
+            context.wait(subscribed.map(|_, _, _| ()));
+        }
+    }
+}
+
+/// Stands for a message that is not needed any more.
+fn nothing() -> Message {
+    Message {
+        topic_name: TopicName::new("-").expect("a hyphen is a Topic Name"),
+        qos: QoS::ExactlyOnce,
+        retain: false,
+        properties: Properties::default(),
+        payload: Bytes::new(),
+    }
+}

@@ -1,0 +1,221 @@
+//! Where each message of a batch goes, and what its acknowledgement has to wait for.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use mqtt::{Message as ApplicationMessage, PacketId, QoS, ReasonCode};
+
+use super::Router;
+use super::subscriptions::Receiver;
+use crate::acknowledgement::Policy;
+use crate::message_log::Entry;
+use crate::messages::{ExactlyOnce, Outcome, Route, Routed, SessionId};
+use crate::promise::{Promise, UpstreamPromise};
+use crate::store::Annex;
+use crate::upstream_broker::unix_micros;
+
+/// What is to become of one message.
+#[derive(Default)]
+struct Plan {
+    /// Whether it goes into the log.
+    is_logged: bool,
+    /// Whether some broker or subscriber gets it.
+    is_matched: bool,
+    is_refused: bool,
+    annex: Vec<u8>,
+    receivers: Option<Arc<[Receiver]>>,
+    /// Where the log has it.
+    offset: Option<u64>,
+}
+
+impl Router {
+    pub(super) fn route(&mut self, route: Route) -> Routed {
+        if self.goes_as_a_whole(&route) { self.route_whole(route) } else { self.route_each(route) }
+    }
+
+    /// Whether every message of the batch goes to the log for the upstream brokers and needs nothing else there: the
+    /// common case, in which messages are not looked at one by one.
+    fn goes_as_a_whole(&self, route: &Route) -> bool {
+        let is_plain = |message: &ApplicationMessage| !message.retain && !message.topic_name.is_dollar();
+        self.upstreams.want_all_topics()
+            && !self.upstreams.may_reject()
+            && !self.log.is_full()
+            && !self.subscriptions.has_durable()
+            && !self.acknowledgements.depend_on_messages()
+            && route.exactly_once.is_none()
+            && route.batch.iter().all(is_plain)
+    }
+
+    fn route_whole(&mut self, route: Route) -> Routed {
+        let Route { origin, publisher, batch, .. } = route;
+        let appended = self.log.append_plain(batch.iter(), origin, unix_micros());
+        self.upstreams.wake();
+        if !self.subscriptions.is_empty() {
+            let received_at = Instant::now();
+            for message in batch {
+                let receivers = self.subscriptions.receivers_of(&message.topic_name);
+                self.subscriptions.deliver(message, &receivers, publisher, received_at, None);
+            }
+            self.subscriptions.flush();
+        }
+        let promise = plain_promise(self.acknowledgements.policy, appended.durable_end);
+        Routed { promise, wait_for_room: appended.wait_for_room, ..Routed::default() }
+    }
+
+    fn route_each(&mut self, route: Route) -> Routed {
+        let Route { origin, publisher, mut batch, exactly_once, may_refuse } = route;
+        let mut plans = Vec::with_capacity(batch.len());
+        for (index, message) in batch.iter().enumerate() {
+            let packet_id = exactly_once.as_ref().and_then(|once| once.packet_id_of(index));
+            let mut plan = self.plan(message, publisher);
+            if plan.is_logged && message.qos > QoS::AtMostOnce && self.has_no_room_for(message) {
+                if !may_refuse {
+                    break;
+                }
+                plan = Plan { is_refused: true, ..Plan::default() };
+            }
+            if plan.is_logged {
+                self.annex(&mut plan, message, publisher, exactly_once.as_ref().zip(packet_id));
+            }
+            plans.push(plan);
+        }
+        let returned = batch.split_off(plans.len());
+        let logged = batch.iter().zip(&plans).filter(|(_, plan)| plan.is_logged);
+        let entries = logged.map(|(message, plan)| Entry { message, annex: &plan.annex });
+        let appended = self.log.append(entries, origin, unix_micros());
+        let mut next_offset = appended.first_offset;
+        for plan in plans.iter_mut().filter(|plan| plan.is_logged) {
+            plan.offset = Some(next_offset);
+            next_offset += 1;
+        }
+        if next_offset > appended.first_offset {
+            self.upstreams.wake();
+        }
+        let outcomes = self.outcomes(&batch, &plans, appended.durable_end);
+        self.retain_and_deliver(batch, plans, publisher);
+        let promise = plain_promise(self.acknowledgements.policy, appended.durable_end);
+        Routed { promise, outcomes, returned, wait_for_room: appended.wait_for_room }
+    }
+
+    fn plan(&mut self, message: &ApplicationMessage, publisher: Option<SessionId>) -> Plan {
+        let is_wanted = !self.upstreams.is_empty() && self.upstreams.want(&message.topic_name);
+        let receivers = (!self.subscriptions.is_empty())
+            .then(|| self.subscriptions.receivers_of(&message.topic_name))
+            .filter(|receivers| !receivers.is_empty());
+        let is_for_durable = || {
+            let mut receivers = receivers.iter().flat_map(|receivers| receivers.iter());
+            receivers.any(|receiver| receiver.recipient(message, publisher).is_some())
+        };
+        let is_state = self.log.is_durable() && (message.retain || is_for_durable());
+        Plan {
+            is_logged: is_wanted || is_state,
+            is_matched: is_wanted || receivers.is_some(),
+            receivers,
+            ..Plan::default()
+        }
+    }
+
+    /// What durable sessions have to know about the message after a restart.
+    fn annex(
+        &self,
+        plan: &mut Plan,
+        message: &ApplicationMessage,
+        publisher: Option<SessionId>,
+        inbound: Option<(&ExactlyOnce, PacketId)>,
+    ) {
+        if !self.log.is_durable() {
+            return;
+        }
+        let receivers = plan.receivers.iter().flat_map(|receivers| receivers.iter());
+        let annex = Annex {
+            inbound: inbound.map(|(once, packet_id)| (once.session, packet_id)),
+            recipients: receivers.filter_map(|receiver| receiver.recipient(message, publisher)).collect(),
+        };
+        if !annex.is_empty() {
+            annex.encode(&mut plan.annex);
+        }
+    }
+
+    /// Whether the log, or an upstream broker that would rather have no message than lose one, is full.
+    fn has_no_room_for(&mut self, message: &ApplicationMessage) -> bool {
+        self.log.is_full() || (self.upstreams.may_reject() && self.upstreams.is_full_for(&message.topic_name))
+    }
+
+    /// What becomes of each message, or nothing where all are alike.
+    fn outcomes(&mut self, batch: &[ApplicationMessage], plans: &[Plan], durable_end: u64) -> Vec<Outcome> {
+        let is_ordinary = |(message, plan): (&ApplicationMessage, &Plan)| {
+            message.qos == QoS::AtMostOnce || (plan.is_matched && !plan.is_refused)
+        };
+        if batch.iter().zip(plans).all(is_ordinary) && !self.acknowledgements.depend_on_messages() {
+            return Vec::new();
+        }
+        let outcome = |(message, plan): (&ApplicationMessage, &Plan)| {
+            let reason_code = match plan {
+                Plan { is_refused: true, .. } => ReasonCode::QuotaExceeded,
+                Plan { is_matched: false, .. } => ReasonCode::NoMatchingSubscribers,
+                _ => ReasonCode::Success,
+            };
+            Outcome { reason_code, promise: self.promise(message, plan, durable_end) }
+        };
+        batch.iter().zip(plans).map(outcome).collect()
+    }
+
+    fn promise(&mut self, message: &ApplicationMessage, plan: &Plan, durable_end: u64) -> Promise {
+        let Some(offset) = plan.offset.filter(|_| message.qos > QoS::AtMostOnce) else {
+            return Promise::Nothing;
+        };
+        let policy = self.acknowledgements.policy_for(&message.topic_name);
+        if matches!(policy, Policy::Memory | Policy::Stored | Policy::Synced) {
+            return plain_promise(policy, durable_end);
+        }
+        let cursors = self.upstreams.cursors_for(&message.topic_name);
+        if cursors.is_empty() {
+            return plain_promise(Policy::Stored, durable_end);
+        }
+        let needed = match policy {
+            Policy::Any => 1,
+            Policy::Quorum => cursors.len() / 2 + 1,
+            _ => cursors.len(),
+        };
+        let deadline = Instant::now() + self.acknowledgements.deadline;
+        Promise::Upstreams(Arc::new(UpstreamPromise { offset, cursors, needed, deadline }))
+    }
+
+    fn retain_and_deliver(
+        &mut self,
+        batch: Vec<ApplicationMessage>,
+        plans: Vec<Plan>,
+        publisher: Option<SessionId>,
+    ) {
+        let received_at = Instant::now();
+        for (message, plan) in batch.into_iter().zip(plans) {
+            if plan.is_refused {
+                continue;
+            }
+            if message.retain {
+                self.retained.set(&message, received_at);
+            }
+            if let Some(receivers) = plan.receivers {
+                self.subscriptions.deliver(message, &receivers, publisher, received_at, plan.offset);
+            }
+        }
+        self.subscriptions.flush();
+    }
+}
+
+impl ExactlyOnce {
+    fn packet_id_of(&self, index: usize) -> Option<PacketId> {
+        let found = self.packet_ids.binary_search_by_key(&index, |(index, _)| *index).ok()?;
+        Some(self.packet_ids[found].1)
+    }
+}
+
+/// What a policy that asks no upstream broker promises; nothing for what does not go to disk.
+fn plain_promise(policy: Policy, durable_end: u64) -> Promise {
+    match policy {
+        Policy::Memory => Promise::Nothing,
+        _ if durable_end == 0 => Promise::Nothing,
+        Policy::Synced => Promise::Synced(durable_end),
+        _ => Promise::Stored(durable_end),
+    }
+}

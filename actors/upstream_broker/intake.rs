@@ -1,0 +1,44 @@
+//! What a bidirectional broker publishes goes to the Router, and is acknowledged to the broker once it is safe.
+
+use actix::prelude::*;
+
+use super::{Phase, UpstreamBroker};
+use crate::limits;
+use crate::messages::{Route, Routed};
+
+impl UpstreamBroker {
+    /// Gives messages of the broker to the Router. Until it answers nothing more is read from the broker.
+    pub(super) fn route(&mut self, route: Route, context: &mut Context<Self>) {
+        let count = route.batch.len();
+        let routed = self.context.router.send(route).into_actor(self);
+        context.wait(routed.map(move |routed, actor, context| match routed {
+            Ok(routed) => actor.routed(routed, count, context),
+            Err(_) => context.stop(),
+        }));
+    }
+
+    fn routed(&mut self, routed: Routed, count: usize, context: &mut Context<Self>) {
+        let Phase::Connected(link) = &mut self.phase else { return };
+        let (is_full, wait_for_room) = (!routed.returned.is_empty(), routed.wait_for_room);
+        self.status.count_received((count - routed.returned.len()) as u64);
+        let log = self.context.log.clone();
+        self.inbox.routed(routed, count, &log);
+        if !is_full && !wait_for_room {
+            return;
+        }
+        link.pause_reading();
+        let pause = async move {
+            match is_full {
+                true => tokio::time::sleep(limits::QUOTA_RETRY).await,
+                false => log.room().await,
+            }
+        };
+        context.spawn(pause.into_actor(self).map(|(), actor, context| {
+            if let Phase::Connected(link) = &mut actor.phase {
+                link.resume_reading();
+            }
+            // The driver may have had its turn already: this gives it another.
+            context.wait(actix::fut::ready(()));
+        }));
+    }
+}
