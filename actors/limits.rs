@@ -139,6 +139,9 @@ pub const RETENTION_INTERVAL: Duration = Duration::from_millis(500);
 /// How long the writer pauses where the files are too long, before it looks again.
 pub const RETENTION_PAUSE: Duration = Duration::from_millis(5);
 
+/// How many such pauses the writer makes at most before it goes on.
+pub const RETENTION_PAUSES_MAX: usize = 100;
+
 /// How long changes of state are collected before the store takes them as one.
 pub const STORE_INTERVAL: Duration = Duration::from_millis(50);
 

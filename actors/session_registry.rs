@@ -17,7 +17,7 @@ use crate::messages::{
     SessionId, SessionsSnapshot,
 };
 use crate::store::{Change, SessionKey, StoredSession};
-use crate::upstream_broker::unix_micros;
+use crate::timestamp::unix_micros;
 
 /// The actor.
 pub struct SessionRegistry {

@@ -1,5 +1,25 @@
 //! Points in time as users write them (RFC 3339), and as the log keeps them: microseconds since the Unix epoch.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A clock that says less has not been set: 2020-01-01. Gateways without a battery start in 1970.
+const PLAUSIBLE_MICROS: u64 = 1_577_836_800_000_000;
+
+/// The wall clock.
+pub fn unix_micros() -> u64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// How long ago something happened. Nothing is old because the clock was set meanwhile: what happened before that, or
+/// after `now`, has no age that anybody knows.
+pub fn age(at_micros: u64, now_micros: u64) -> Duration {
+    if at_micros < PLAUSIBLE_MICROS && now_micros >= PLAUSIBLE_MICROS {
+        return Duration::ZERO;
+    }
+    Duration::from_micros(now_micros.saturating_sub(at_micros))
+}
+
 const MICROS_PER_SEC: i64 = 1_000_000;
 const SECS_PER_DAY: i64 = 24 * 60 * 60;
 
@@ -101,6 +121,15 @@ fn date_of(days: i64) -> (i64, i64, i64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_was_set_or_put_back_makes_nothing_old() {
+        let (in_1970, now) = (5_000_000, PLAUSIBLE_MICROS + 9_000_000);
+        assert_eq!(age(in_1970, now), Duration::ZERO);
+        assert_eq!(age(in_1970, in_1970 + 3_000_000), Duration::from_secs(3), "both by the unset clock");
+        assert_eq!(age(now, now - 1_000_000), Duration::ZERO);
+        assert_eq!(age(now - 2_000_000, now), Duration::from_secs(2));
+    }
 
     #[test]
     fn times_are_read_as_microseconds_since_the_epoch() {

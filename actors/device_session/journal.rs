@@ -16,7 +16,7 @@ use crate::message_log::Mark;
 use crate::messages::{Delivery, Subscribe};
 use crate::promise::Promise;
 use crate::store::{Change, SessionKey, StoredSession};
-use crate::upstream_broker::unix_micros;
+use crate::timestamp::{age, unix_micros};
 
 impl DeviceSession {
     /// A connection of a session begins: from now on it is durable if it outlives the connection.
@@ -80,13 +80,13 @@ impl DeviceSession {
     pub(super) fn record_queued(&mut self, deliveries: &mut [Delivery]) {
         let Some(session) = self.durable else { return };
         for delivery in deliveries.iter_mut().filter(|delivery| delivery.qos > QoS::AtMostOnce) {
-            let age = delivery.received_at.elapsed();
+            let waited = delivery.received_at.elapsed();
             let queued = Change::Queued {
                 session,
                 qos: delivery.qos,
                 retain: delivery.retain,
                 subscription_identifiers: delivery.subscription_identifiers.clone(),
-                received_at_micros: unix_micros().saturating_sub(age.as_micros() as u64),
+                received_at_micros: unix_micros().saturating_sub(waited.as_micros() as u64),
                 message: (*delivery.message).clone(),
             };
             delivery.offset = Some(self.record_for(&[queued]) - 1);
@@ -148,10 +148,10 @@ impl DeviceSession {
         self.durable = Some(stored.key);
         self.expiry = SessionExpiry::from_connect(Some(stored.expiry_secs), u32::MAX);
         let now_micros = unix_micros();
-        let age = |at_micros: u64| Duration::from_micros(now_micros.saturating_sub(at_micros));
         let ago = |age: Duration| Instant::now().checked_sub(age).unwrap_or_else(Instant::now);
         // One that was connected lost its connection with the process.
-        let absent_for = stored.disconnected_at_micros.map_or(Duration::ZERO, age);
+        let absent_for =
+            stored.disconnected_at_micros.map_or(Duration::ZERO, |at_micros| age(at_micros, now_micros));
         self.ends_at = self
             .expiry
             .ends_at(Instant::now())
@@ -164,7 +164,7 @@ impl DeviceSession {
                 qos: stored.qos,
                 retain: stored.retain,
                 subscription_identifiers: stored.subscription_identifiers,
-                received_at: ago(age(stored.received_at_micros)),
+                received_at: ago(age(stored.received_at_micros, now_micros)),
                 offset: Some(stored.offset),
             };
             (stored.stage, delivery)

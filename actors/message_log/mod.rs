@@ -126,11 +126,14 @@ impl MessageLog {
     pub fn append_changes(&self, changes: &[Change], at_micros: u64) -> u64 {
         let mut buffer = BytesMut::new();
         let mut head = self.head();
+        // In a chunk of their own, so that the store need not look at the messages beside them.
+        head.seal();
         for change in changes {
             buffer.clear();
             change.encode(&mut buffer);
             head.append_state(&buffer, at_micros);
         }
+        head.seal();
         let end = head.next_offset;
         drop(head);
         self.wake_writer();

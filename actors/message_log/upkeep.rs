@@ -82,6 +82,7 @@ impl MessageLog {
                 read_to: place.position,
                 bytes_max: place.bound.bytes_max,
                 may_lose: place.bound.may_lose,
+                is_broker: place.broker.is_some(),
             })
         };
         head.places.iter().enumerate().filter_map(behind).collect()

@@ -20,7 +20,8 @@ use crate::messages::{
     Subscribe, Subscribed, Unsubscribe,
 };
 use crate::store::{StoredRetained, StoredUpstream};
-use crate::upstream_broker::{UpstreamContext, unix_micros};
+use crate::timestamp::unix_micros;
+use crate::upstream_broker::UpstreamContext;
 use crate::{BrokerId, Metrics, Origin, limits};
 use retained::Retained;
 use subscriptions::Subscriptions;

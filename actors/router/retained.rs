@@ -9,6 +9,7 @@ use mqtt::{Message, TopicFilter};
 
 use crate::messages::Delivery;
 use crate::store::StoredRetained;
+use crate::timestamp::age;
 
 /// The last retained message of each topic.
 pub struct Retained {
@@ -39,7 +40,7 @@ impl Retained {
     pub fn restore(&mut self, stored: Vec<StoredRetained>, now_micros: u64) {
         let now = Instant::now();
         for StoredRetained { message, received_at_micros } in stored {
-            let age = Duration::from_micros(now_micros.saturating_sub(received_at_micros));
+            let age = age(received_at_micros, now_micros);
             let expiry = message.properties.message_expiry_interval();
             if expiry.is_none_or(|secs| age < Duration::from_secs(secs.into())) {
                 self.set(&message, now.checked_sub(age).unwrap_or(now));

@@ -12,7 +12,7 @@ use crate::message_log::Entry;
 use crate::messages::{ExactlyOnce, Outcome, Route, Routed, SessionId};
 use crate::promise::{Promise, UpstreamPromise};
 use crate::store::Annex;
-use crate::upstream_broker::unix_micros;
+use crate::timestamp::unix_micros;
 
 /// What is to become of one message.
 #[derive(Default)]

@@ -16,9 +16,10 @@ use crate::message_log::{Bound, LogPlace, Record, Wants};
 use crate::messages::{Drain, Reconfigure, UpstreamSnapshot, UpstreamState, Wake};
 use crate::start_position::StartPosition;
 use crate::store::{Change, StoredUpstream};
+use crate::timestamp::unix_micros;
 use crate::upstream_broker::{
     Backoff, Cause, DropReason, RecordFilter, UpstreamBroker, UpstreamContext, UpstreamStatus, Withdraw,
-    chance, rule_wants, unix_micros,
+    chance, rule_wants,
 };
 
 /// All upstream brokers, in the order of the ConfigStore.

@@ -9,6 +9,7 @@ use super::connect::Capabilities;
 use super::filter::RecordFilter;
 use super::status::DropReason;
 use crate::message_log::Record;
+use crate::timestamp::age;
 
 /// What to do with one record.
 #[derive(Clone, Copy)]
@@ -60,7 +61,7 @@ fn remaining_expiry(record: &Record<'_>, now_micros: u64) -> Option<(Properties,
     let properties =
         Properties::parse(Bytes::copy_from_slice(record.properties), PropertyOwner::Publish).ok()?;
     let interval = properties.message_expiry_interval()?;
-    let waited_secs = now_micros.saturating_sub(record.received_at_micros) / 1_000_000;
+    let waited_secs = age(record.received_at_micros, now_micros).as_secs();
     Some((properties, u32::try_from(waited_secs).map_or(0, |waited| interval.saturating_sub(waited))))
 }
 

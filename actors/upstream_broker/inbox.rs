@@ -10,12 +10,12 @@ use mqtt::session::{Arrival, Inflow};
 use mqtt::{Message, PacketId, ProtocolVersion, QoS};
 
 use super::connect::{Cause, Failure};
-use super::link::unix_micros;
 use super::outbox::Outbox;
 use crate::message_log::MessageLog;
 use crate::messages::{ExactlyOnce, Route, Routed};
 use crate::promise::{HeldAnswers, Promise};
 use crate::store::{Change, SessionKey};
+use crate::timestamp::unix_micros;
 use crate::{BrokerId, Origin, limits};
 
 /// What came in and is not acknowledged yet.

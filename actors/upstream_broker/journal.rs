@@ -8,10 +8,10 @@ use std::task::Context;
 use mqtt::{PacketId, QoS};
 
 use super::lanes::Lane;
-use super::link::unix_micros;
 use crate::BrokerId;
 use crate::message_log::{Mark, MessageLog, Registration};
 use crate::store::{Change, StoredUpstream};
+use crate::timestamp::unix_micros;
 
 /// What became of a message before the restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

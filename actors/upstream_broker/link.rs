@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use mqtt::packet::{
@@ -18,6 +18,7 @@ use super::inbox::Inbox;
 use super::outbox::Outbox;
 use super::status::UpstreamStatus;
 use crate::connection::{Connection, ConnectionError};
+use crate::timestamp::unix_micros;
 use crate::{Broker, Metrics, limits};
 
 /// A connection that CONNACK opened.
@@ -363,10 +364,4 @@ impl Link {
         self.queue(Packet::Disconnect(Disconnect::normal()));
         self.connection.close().await;
     }
-}
-
-/// The wall clock.
-pub fn unix_micros() -> u64 {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX)
 }

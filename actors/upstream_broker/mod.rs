@@ -33,7 +33,6 @@ pub use backoff::{Backoff, chance};
 pub use connect::{Cause, Failure};
 pub use filter::{RecordFilter, rule_wants};
 pub use lanes::{ReplayOrder, ReplayProgress};
-pub use link::unix_micros;
 pub use status::{DropReason, UpstreamStatus};
 
 pub use leaving::Withdraw;

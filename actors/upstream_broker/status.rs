@@ -10,9 +10,9 @@ use prometheus::{IntCounter, IntGauge};
 
 use super::connect::Cause;
 use super::lanes::ReplayProgress;
-use super::link::unix_micros;
 use crate::message_log::Lag;
 use crate::messages::{UpstreamSnapshot, UpstreamState};
+use crate::timestamp::{age, unix_micros};
 use crate::{BrokerId, Metrics};
 
 /// Why a message does not reach a broker. The text is the label in metrics and the key in the API.
@@ -236,8 +236,8 @@ impl UpstreamStatus {
             dropped,
             lag: lag.messages,
             lag_bytes: lag.bytes,
-            oldest_unsent: age(&self.oldest_unsent_micros),
-            last_acknowledged: age(&self.acknowledged_at_micros),
+            oldest_unsent: age_of(&self.oldest_unsent_micros),
+            last_acknowledged: age_of(&self.acknowledged_at_micros),
             in_flight: self.in_flight.load(Ordering::Relaxed),
             reconnects: meters.reconnects.get(),
             replay: visible.replay,
@@ -254,7 +254,7 @@ impl UpstreamStatus {
 }
 
 /// How long ago that was; `None` for never.
-fn age(at_micros: &AtomicU64) -> Option<Duration> {
+fn age_of(at_micros: &AtomicU64) -> Option<Duration> {
     let at_micros = at_micros.load(Ordering::Relaxed);
-    (at_micros > 0).then(|| Duration::from_micros(unix_micros().saturating_sub(at_micros)))
+    (at_micros > 0).then(|| age(at_micros, unix_micros()))
 }

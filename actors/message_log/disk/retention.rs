@@ -10,7 +10,7 @@ use super::{Alarm, DiskOptions};
 use crate::limits;
 use crate::message_log::segment::{SegmentFiles, SegmentSummary};
 use crate::message_log::{MessageLog, record};
-use crate::upstream_broker::unix_micros;
+use crate::timestamp::{age, unix_micros};
 
 pub(super) struct Housekeeper {
     log: Arc<MessageLog>,
@@ -29,6 +29,8 @@ pub(in crate::message_log) struct Behind {
     pub read_to: u64,
     pub bytes_max: Option<u64>,
     pub may_lose: bool,
+    /// Whether it is a broker's. The store's will be further in a moment.
+    pub is_broker: bool,
 }
 
 /// Why a segment may go.
@@ -83,7 +85,8 @@ impl Housekeeper {
             let unread: Vec<_> =
                 readers.into_iter().filter(|behind| behind.cursor < oldest.end_offset).collect();
             if cause == Cause::Bound && unread.iter().any(|behind| !behind.may_lose) {
-                is_full = files.bytes() > self.retention_bytes_max;
+                let is_for_a_broker = unread.iter().any(|behind| behind.is_broker && !behind.may_lose);
+                is_full = is_for_a_broker && files.bytes() > self.retention_bytes_max;
                 break;
             }
             for behind in unread {
@@ -96,10 +99,8 @@ impl Housekeeper {
     }
 
     fn may_go(&self, files: &SegmentFiles, oldest: &SegmentSummary) -> Option<Cause> {
-        let is_too_old = self.retention.is_some_and(|retention| {
-            let age_micros = unix_micros().saturating_sub(oldest.last_at_micros);
-            Duration::from_micros(age_micros) > retention
-        });
+        let is_too_old =
+            self.retention.is_some_and(|retention| age(oldest.last_at_micros, unix_micros()) > retention);
         if is_too_old || files.bytes() > self.retention_bytes_max {
             return Some(Cause::Bound);
         }

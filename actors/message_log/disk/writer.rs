@@ -15,7 +15,7 @@ use crate::limits;
 use crate::message_log::head::Chunk;
 use crate::message_log::segment::{Run, SegmentWriter, SyncJob, SyncOutcome};
 use crate::message_log::{Mark, MessageLog, record};
-use crate::upstream_broker::unix_micros;
+use crate::timestamp::unix_micros;
 
 pub(super) struct Writer {
     log: Arc<MessageLog>,
@@ -175,17 +175,25 @@ impl Writer {
         self.cursors_saved_at.elapsed() >= limits::CURSOR_INTERVAL
     }
 
-    /// The files are as long as they may be: what is not needed goes first.
+    /// The files are as long as they may be: what is not needed goes first. Not for ever, because what cannot be
+    /// removed must not keep messages from being stored.
     fn wait_for_retention(&self, stopping: bool) {
-        while self.segments.files().bytes() > self.retention_bytes_max + self.segment_bytes / 2
-            && !self.log.is_full()
-            && !stopping
-            && !self.stopping.load(Ordering::Acquire)
-            && self.log.are_places_known()
-        {
+        for _ in 0..limits::RETENTION_PAUSES_MAX {
+            let is_too_long =
+                self.segments.files().bytes() > self.retention_bytes_max + self.segment_bytes / 2;
+            let is_worth_waiting =
+                !self.log.is_full() && !stopping && self.log.are_places_known() && !self.has_stopped();
+            if !is_too_long || !is_worth_waiting {
+                return;
+            }
             self.alarms.housekeeper.ring();
+            self.alarms.written.ring();
             std::thread::sleep(limits::RETENTION_PAUSE);
         }
+    }
+
+    fn has_stopped(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
     }
 
     /// Takes back a flush that is done, and begins one that is due.
