@@ -143,3 +143,6 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
 
 /// The threads of the log go a few calls deep only.
 const STACK_BYTES: usize = 256 * 1024;
+
+#[cfg(test)]
+mod tests;
