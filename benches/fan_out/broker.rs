@@ -42,7 +42,7 @@ pub struct Broker {
 impl Broker {
     /// Starts the subject in front of `upstreams` (ports on this host) and waits until it accepts connections.
     pub fn start(subject: Subject, options: &Options, qos: u8, upstreams: &[u16]) -> Result<Broker, String> {
-        let directory = Directory::create()?;
+        let directory = Directory::create(options.data_dir.as_deref())?;
         let port = free_port()?;
         let mut command = match subject {
             Subject::Proxy => proxy_command(options, port, free_port()?, &directory.0, upstreams),
@@ -66,6 +66,10 @@ impl Broker {
 
     pub fn cpu_nanos(&self) -> Result<u64, String> {
         process::cpu_nanos(self.child.id()).map_err(|reason| self.with_log(&reason))
+    }
+
+    pub fn disk_bytes(&self) -> u64 {
+        process::disk_bytes(self.child.id())
     }
 
     pub fn memory(&self) -> Result<Memory, String> {
@@ -141,6 +145,9 @@ fn proxy_command(options: &Options, port: u16, web: u16, directory: &Path, upstr
         let version = if options.version == 5 { "&version=5" } else { "" };
         command.arg("--upstream").arg(format!("mqtt://127.0.0.1:{upstream}?name=null-{name}{version}"));
     }
+    if let Some(policy) = &options.policy {
+        command.env("MQTT_PROXY__ACKNOWLEDGEMENT__POLICY", policy);
+    }
     command.args(&options.proxy_arguments);
     if std::env::var_os("RUST_LOG").is_none() {
         command.env("RUST_LOG", "warn");
@@ -155,22 +162,33 @@ fn free_port() -> Result<u16, String> {
         .map_err(|error| format!("no free port: {error}"))
 }
 
-/// A directory that is removed when the broker is.
-struct Directory(PathBuf);
+/// The directory of a broker: below the one that the options name, where it is kept, or a temporary one that is removed
+/// when the broker is.
+struct Directory(PathBuf, Keep);
+
+#[derive(PartialEq, Eq)]
+enum Keep {
+    Forever,
+    WhileItRuns,
+}
 
 impl Directory {
-    fn create() -> Result<Directory, String> {
+    fn create(parent: Option<&Path>) -> Result<Directory, String> {
         static CREATED: AtomicU32 = AtomicU32::new(0);
         let number = CREATED.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("fan-out-{}-{number}", std::process::id()));
+        let keep = if parent.is_some() { Keep::Forever } else { Keep::WhileItRuns };
+        let parent = parent.map_or_else(std::env::temp_dir, Path::to_owned);
+        let path = parent.join(format!("fan-out-{}-{number}", std::process::id()));
         fs::create_dir_all(path.join("data"))
             .map_err(|error| format!("cannot create {}: {error}", path.display()))?;
-        Ok(Directory(path))
+        Ok(Directory(path, keep))
     }
 }
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+        if self.1 == Keep::WhileItRuns {
+            let _ = fs::remove_dir_all(&self.0);
+        }
     }
 }

@@ -24,6 +24,9 @@ pub struct Load {
     pub topics: usize,
     /// How many messages may be unacknowledged at QoS 1 and 2.
     pub window: u16,
+    /// Publishers that take turns with the messages: this one has every `of`th, from the `part`th on.
+    pub part: u64,
+    pub of: u64,
     pub pace: Pace,
     /// How long publisher and upstreams sleep between reads.
     pub pause: Duration,
@@ -38,19 +41,52 @@ impl Load {
             payload_bytes: options.payload_bytes,
             topics: options.topics,
             window: options.window,
+            part: 0,
+            of: 1,
             pace: Pace::Flood,
             pause: Duration::from_micros(options.pause_micros),
         }
     }
 }
 
-/// What the publisher saw of a run.
+impl Load {
+    /// The share of one of several publishers.
+    pub fn share(self, part: u64, of: u64) -> Load {
+        let messages = (self.messages + of - 1 - part) / of;
+        let pace = match self.pace {
+            Pace::Batches(rate) => Pace::Batches((rate / of).max(1)),
+            pace => pace,
+        };
+        Load { messages, part, of, pace, ..self }
+    }
+}
+
+/// What the publishers saw of a run.
 #[derive(Clone, Copy, Default)]
 pub struct Published {
     pub first_send_nanos: u64,
     pub last_send_nanos: u64,
+    /// When the last acknowledgement was there.
+    pub done_nanos: u64,
     /// Messages that the broker answered with a Reason Code of 0x80 or above.
     pub refused: u64,
+}
+
+impl Published {
+    /// What two publishers saw together.
+    pub fn and(self, other: Published) -> Published {
+        Published {
+            first_send_nanos: self.first_send_nanos.min(other.first_send_nanos),
+            last_send_nanos: self.last_send_nanos.max(other.last_send_nanos),
+            done_nanos: self.done_nanos.max(other.done_nanos),
+            refused: self.refused + other.refused,
+        }
+    }
+
+    /// From the first message to the last acknowledgement.
+    pub fn seconds(&self) -> f64 {
+        self.done_nanos.saturating_sub(self.first_send_nanos) as f64 / 1e9
+    }
 }
 
 /// What a run came to.
@@ -66,6 +102,8 @@ pub struct Outcome {
     pub refused: u64,
     pub reconnects: u64,
     pub cpu_nanos: u64,
+    /// What the broker's process wrote to disk.
+    pub disk_bytes: u64,
     pub latency: Histogram,
 }
 
@@ -73,6 +111,10 @@ impl Outcome {
     /// Messages in per second, counting only what the upstreams have.
     pub fn messages_per_second(&self) -> f64 {
         self.tally.received as f64 / self.upstreams as f64 / self.seconds.max(1e-9)
+    }
+
+    pub fn disk_bytes_per_second(&self) -> f64 {
+        self.disk_bytes as f64 / self.seconds.max(1e-9)
     }
 
     pub fn cpu_micros_per_delivery(&self) -> f64 {

@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, reason = "the table on stdout is what this program is for")]
 
 mod acknowledgements;
+mod away_and_beside;
 mod broker;
 mod clock;
 mod histogram;
@@ -16,6 +17,7 @@ mod options;
 mod process;
 mod publisher;
 mod report;
+mod report_rare;
 mod rig;
 mod scenarios;
 mod stamp;
@@ -61,7 +63,8 @@ fn measure(options: &Options) -> Result<(), String> {
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     println!(
-        "1 publisher, {} upstreams, {}-byte payloads, MQTT {}, {cores} cores shared with publisher and upstreams",
+        "{} publisher(s), {} upstreams, {}-byte payloads, MQTT {}, {cores} cores shared with publishers and upstreams",
+        options.publishers,
         options.upstreams,
         options.payload_bytes,
         if options.version == 5 { "5.0" } else { "3.1.1" },
@@ -90,6 +93,15 @@ fn run_scenarios(options: &Options, subjects: &[Subject], report: &mut Report) -
     }
     if options.wants("memory") {
         report.memory = scenarios::memory(options, subjects)?;
+    }
+    if options.wants("backlog") {
+        report.backlog = Some(away_and_beside::backlog(options)?);
+    }
+    if options.wants("beside") {
+        report.beside = away_and_beside::beside(options)?;
+    }
+    if options.wants("synced") {
+        report.throughput.extend(away_and_beside::synced(options)?);
     }
     Ok(())
 }

@@ -10,6 +10,8 @@ pub struct Messages {
     packet_bytes: usize,
     packet_id_at: Option<usize>,
     payload_at: usize,
+    part: u64,
+    of: u64,
 }
 
 impl Messages {
@@ -30,6 +32,8 @@ impl Messages {
             packet_bytes,
             packet_id_at: template.packet_id_at,
             payload_at: template.payload_at,
+            part: load.part,
+            of: load.of,
         }
     }
 
@@ -37,14 +41,15 @@ impl Messages {
         (self.bytes.len() / self.packet_bytes) as u64
     }
 
-    /// The first `count` packets, stamped as the messages from `first` on.
+    /// The first `count` packets, stamped as this publisher's messages from its `first` on.
     pub fn stamp(&mut self, first: u64, count: u64, sent_nanos: u64) -> &[u8] {
         let bytes = &mut self.bytes[..count as usize * self.packet_bytes];
-        for (sequence, packet) in (first..).zip(bytes.chunks_exact_mut(self.packet_bytes)) {
+        for (number, packet) in (first..).zip(bytes.chunks_exact_mut(self.packet_bytes)) {
             if let Some(at) = self.packet_id_at {
-                let packet_id = (sequence % 65_535) as u16 + 1;
+                let packet_id = (number % 65_535) as u16 + 1;
                 packet[at..at + 2].copy_from_slice(&packet_id.to_be_bytes());
             }
+            let sequence = number * self.of + self.part;
             Stamp { run: self.run, sequence, sent_nanos }.write(&mut packet[self.payload_at..]);
         }
         bytes

@@ -1,6 +1,6 @@
 //! An upstream broker that does nothing but acknowledge and count.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::clock::Clock;
@@ -8,8 +8,29 @@ use crate::ledger::Ledger;
 use crate::stamp::Stamp;
 use crate::wire::{self, Frame};
 
+/// How it treats the broker.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Manner {
+    /// It takes everything and acknowledges at once.
+    Well,
+    /// It reads nothing.
+    Hanging,
+    /// It refuses every connection.
+    Refusing,
+    /// It reads and acknowledges a little now and then.
+    Slow,
+    /// Nobody listens.
+    Away,
+}
+
+impl Manner {
+    const ALL: [Manner; 5] = [Manner::Well, Manner::Hanging, Manner::Refusing, Manner::Slow, Manner::Away];
+}
+
 pub struct NullUpstream {
     port: u16,
+    manner: AtomicU8,
     ledger: Mutex<Ledger>,
     connects: AtomicU64,
     clock: Clock,
@@ -17,7 +38,16 @@ pub struct NullUpstream {
 
 impl NullUpstream {
     pub fn new(port: u16, clock: Clock) -> NullUpstream {
-        NullUpstream { port, ledger: Mutex::new(Ledger::new()), connects: AtomicU64::new(0), clock }
+        let manner = AtomicU8::new(Manner::Well as u8);
+        NullUpstream { port, manner, ledger: Mutex::new(Ledger::new()), connects: AtomicU64::new(0), clock }
+    }
+
+    pub fn manner(&self) -> Manner {
+        Manner::ALL[usize::from(self.manner.load(Ordering::Relaxed))]
+    }
+
+    pub fn set_manner(&self, manner: Manner) {
+        self.manner.store(manner as u8, Ordering::Relaxed);
     }
 
     pub fn port(&self) -> u16 {
@@ -85,10 +115,16 @@ fn answer(
         wire::CONNECT => {
             // Protocol name and its length, then the level; a bridge sets the highest bit of the level.
             *version = frame.body.get(6).ok_or("a CONNECT without a protocol level")? & 0x7F;
-            upstream.connects.fetch_add(1, Ordering::Relaxed);
-            let accepted: &[u8] = if *version == 5 { &[3, 0, 0, 0] } else { &[2, 0, 0] };
+            let is_refused = upstream.manner() == Manner::Refusing;
+            upstream.connects.fetch_add(u64::from(!is_refused), Ordering::Relaxed);
+            let answer: &[u8] = match (*version, is_refused) {
+                (5, false) => &[3, 0, 0, 0],
+                (5, true) => &[3, 0, 0x88, 0],
+                (_, false) => &[2, 0, 0],
+                (_, true) => &[2, 0, 3],
+            };
             replies.push(wire::CONNACK);
-            replies.extend_from_slice(accepted);
+            replies.extend_from_slice(answer);
         }
         wire::PUBREL => wire::put_acknowledgement(replies, wire::PUBCOMP, packet_id),
         wire::SUBSCRIBE | wire::UNSUBSCRIBE => answer_filters(frame, *version, packet_id, replies)?,

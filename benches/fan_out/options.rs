@@ -10,7 +10,10 @@ cargo bench --bench fan_out -- [OPTIONS]
   --topics N           topics that the publisher takes turns with (1)
   --messages N         messages of a throughput run (2000000 at QoS 0, 1000000 above)
   --qos LIST           which QoS, as in 0,1,2 (0,1)
-  --window N           unacknowledged messages at QoS 1 and 2 (1000)
+  --publishers N       devices that publish at a time in a throughput run (1)
+  --window N           unacknowledged messages of each at QoS 1 and 2 (1000)
+  --policy NAME        what acknowledgements wait for, such as memory, stored or synced (the proxy's default)
+  --data-dir DIR       store in DIR, which is kept, instead of a temporary directory
   --pause MICROS       sleep of publisher and upstreams between reads in a throughput run (200)
   --latency-pause MICROS  the same in a latency run; figures are up to this much too high (20)
   --rate N             messages per second of a latency run (10000)
@@ -18,14 +21,23 @@ cargo bench --bench fan_out -- [OPTIONS]
   --devices N          connected devices of the memory scenario (100)
   --runs N             runs of each scenario; the medians are printed (3)
   --version 4|5        MQTT 3.1.1 or 5.0, towards the broker and upstream (4)
-  --only LIST          scenarios, of throughput,latency,memory (all)
+  --only LIST          scenarios, of throughput,latency,memory (these three), backlog,beside,synced
   --vs-mosquitto       the same load through mosquitto with bridges, and ratios
   --without-proxy      leave the proxy out (for a look at mosquitto alone)
   --proxy PATH         measure this binary instead of the one cargo built
   --proxy-arg ARG      pass ARG to the proxy (repeatable)
   --json FILE          write the figures as JSON as well
 
+  backlog   upstreams are away while messages accumulate, and return: memory, and how fast they get them
+  beside    one upstream hangs, refuses or is slow: what the others get, compared with all being well
+  synced    64 publishers whose messages are flushed to the disk itself before they are acknowledged
+
 A run is at most about twelve seconds long; a broker that is too slow for all messages gets fewer of them.";
+
+/// What is measured where nobody says what.
+const USUAL_SCENARIOS: [&str; 3] = ["throughput", "latency", "memory"];
+/// What is measured on request.
+const OTHER_SCENARIOS: [&str; 3] = ["backlog", "beside", "synced"];
 
 #[derive(Clone)]
 pub struct Options {
@@ -34,7 +46,10 @@ pub struct Options {
     pub topics: usize,
     pub messages: Option<u64>,
     pub qos: Vec<u8>,
+    pub publishers: usize,
     pub window: u16,
+    pub policy: Option<String>,
+    pub data_dir: Option<PathBuf>,
     pub pause_micros: u64,
     pub latency_pause_micros: u64,
     pub rate: u64,
@@ -65,7 +80,10 @@ impl Options {
             topics: 1,
             messages: None,
             qos: vec![0, 1],
+            publishers: 1,
             window: 1000,
+            policy: None,
+            data_dir: None,
             pause_micros: 200,
             latency_pause_micros: 20,
             rate: 10_000,
@@ -83,7 +101,8 @@ impl Options {
     }
 
     pub fn wants(&self, scenario: &str) -> bool {
-        self.only.is_empty() || self.only.iter().any(|wanted| wanted == scenario)
+        let is_usual = USUAL_SCENARIOS.contains(&scenario);
+        (self.only.is_empty() && is_usual) || self.only.iter().any(|wanted| wanted == scenario)
     }
 
     fn check(&self) -> Result<(), String> {
@@ -95,6 +114,7 @@ impl Options {
         within("--payload", self.payload_bytes as u64, crate::stamp::STAMP_BYTES as u64, 100_000)?;
         within("--topics", self.topics as u64, 1, 10_000)?;
         within("--messages", self.messages.unwrap_or(1000), 1000, 100_000_000)?;
+        within("--publishers", self.publishers as u64, 1, 1_000)?;
         within("--window", self.window.into(), 1, 60_000)?;
         within("--pause", self.pause_micros, 0, 10_000)?;
         within("--latency-pause", self.latency_pause_micros, 0, 10_000)?;
@@ -106,7 +126,8 @@ impl Options {
         for qos in &self.qos {
             within("--qos", (*qos).into(), 0, 2)?;
         }
-        match self.only.iter().find(|name| !["throughput", "latency", "memory"].contains(&name.as_str())) {
+        let is_known = |name: &str| USUAL_SCENARIOS.contains(&name) || OTHER_SCENARIOS.contains(&name);
+        match self.only.iter().find(|name| !is_known(name)) {
             Some(name) => Err(format!("--only does not know {name}")),
             None => Ok(()),
         }
@@ -149,6 +170,9 @@ fn set(options: &mut Options, name: &str, value: &str) -> Result<(), String> {
         "--topics" => options.topics = number(name, value)?,
         "--messages" => options.messages = Some(number(name, value)?),
         "--qos" => options.qos = value.split(',').map(|qos| number(name, qos)).collect::<Result<_, _>>()?,
+        "--publishers" => options.publishers = number(name, value)?,
+        "--policy" => options.policy = Some(value.to_owned()),
+        "--data-dir" => options.data_dir = Some(PathBuf::from(value)),
         "--window" => options.window = number(name, value)?,
         "--pause" => options.pause_micros = number(name, value)?,
         "--latency-pause" => options.latency_pause_micros = number(name, value)?,

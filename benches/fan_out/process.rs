@@ -41,6 +41,13 @@ fn scheduled_nanos(pid: u32) -> Option<u64> {
     Some(sum)
 }
 
+/// Bytes that the process had written to a disk, as far as the kernel says.
+pub fn disk_bytes(pid: u32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("write_bytes:"));
+    line.and_then(|number| number.trim().parse().ok()).unwrap_or_default()
+}
+
 pub fn memory(pid: u32) -> Result<Memory, String> {
     let path = format!("/proc/{pid}/status");
     let text = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;

@@ -86,6 +86,7 @@ impl Publisher {
             sent += count;
         }
         published.last_send_nanos = self.clock.nanos();
+        published.done_nanos = published.last_send_nanos;
         Ok(published)
     }
 
@@ -114,6 +115,7 @@ impl Publisher {
                 }
             }
         }
+        published.done_nanos = self.clock.nanos();
         Ok(published)
     }
 
@@ -136,6 +138,7 @@ impl Publisher {
             });
             let mut published = write_singly(messages, &writing, load, rate, clock, &done, stop)?;
             published.refused = reader.join().map_err(|_| "the reader panicked")??;
+            published.done_nanos = clock.nanos();
             Ok(published)
         })
     }
@@ -167,7 +170,7 @@ fn write_singly(
         last_send_nanos = clock.nanos();
         write_whole(writing, messages.stamp(sequence, 1, last_send_nanos))?;
     }
-    Ok(Published { first_send_nanos, last_send_nanos, refused: 0 })
+    Ok(Published { first_send_nanos, last_send_nanos, ..Published::default() })
 }
 
 fn read_acknowledgements(

@@ -2,9 +2,11 @@
 
 use serde_json::{Value, json};
 
+use crate::away_and_beside::{Backlog, Beside};
 use crate::broker::Subject;
 use crate::load::Outcome;
 use crate::options::Options;
+use crate::report_rare;
 use crate::scenarios::{Footprint, Series};
 
 #[derive(Default)]
@@ -12,6 +14,8 @@ pub struct Report {
     pub throughput: Vec<Series>,
     pub latency: Vec<Series>,
     pub memory: Vec<Footprint>,
+    pub backlog: Option<Backlog>,
+    pub beside: Vec<Beside>,
 }
 
 pub fn print(report: &Report) {
@@ -23,6 +27,12 @@ pub fn print(report: &Report) {
     }
     if !report.memory.is_empty() {
         print_memory(&report.memory);
+    }
+    if let Some(backlog) = &report.backlog {
+        report_rare::print_backlog(backlog);
+    }
+    if !report.beside.is_empty() {
+        report_rare::print_beside(&report.beside);
     }
     let ratios = ratios(report);
     if !ratios.is_empty() {
@@ -36,7 +46,7 @@ pub fn print(report: &Report) {
 fn print_throughput(all: &[Series]) {
     println!("\nThroughput (medians; lost, repeated and reordered are sums over all runs and upstreams)");
     println!(
-        "  {:<11} {:>3} {:<10} {:>4} {:>9} {:>12} {:>11} {:>9} {:>9} {:>9} {:>7}",
+        "  {:<11} {:>3} {:<10} {:>4} {:>9} {:>12} {:>11} {:>9} {:>9} {:>9} {:>9} {:>7}",
         "broker",
         "QoS",
         "pace",
@@ -44,6 +54,7 @@ fn print_throughput(all: &[Series]) {
         "messages",
         "messages/s",
         "us CPU/del.",
+        "MB/s disk",
         "lost",
         "repeated",
         "reordered",
@@ -51,7 +62,7 @@ fn print_throughput(all: &[Series]) {
     );
     for series in all {
         println!(
-            "  {:<11} {:>3} {:<10} {:>4} {:>9} {:>12.0} {:>11.3} {:>9} {:>9} {:>9} {:>7}",
+            "  {:<11} {:>3} {:<10} {:>4} {:>9} {:>12.0} {:>11.3} {:>9.1} {:>9} {:>9} {:>9} {:>7}",
             series.subject,
             series.qos,
             series.pace,
@@ -59,6 +70,7 @@ fn print_throughput(all: &[Series]) {
             series.median(|outcome| outcome.messages as f64),
             series.median(Outcome::messages_per_second),
             series.median(Outcome::cpu_micros_per_delivery),
+            series.median(Outcome::disk_bytes_per_second) / 1e6,
             series.sum(|outcome| outcome.lost),
             series.sum(|outcome| outcome.tally.repeated),
             series.sum(|outcome| outcome.tally.reordered),
@@ -144,6 +156,7 @@ pub fn broken_promises(report: &Report) -> Vec<String> {
             broken.push(format!("mqtt-proxy {what} {count} messages at QoS {}, {}", series.qos, series.pace));
         }
     }
+    broken.extend(report_rare::broken_promises(report));
     broken
 }
 
@@ -186,7 +199,9 @@ pub fn to_json(report: &Report, options: &Options) -> Value {
             "upstreams": options.upstreams,
             "payload_bytes": options.payload_bytes,
             "topics": options.topics,
+            "publishers": options.publishers,
             "window": options.window,
+            "policy": options.policy,
             "pause_micros": options.pause_micros,
             "latency_pause_micros": options.latency_pause_micros,
             "rate": options.rate,
@@ -198,6 +213,8 @@ pub fn to_json(report: &Report, options: &Options) -> Value {
         "latency": report.latency.iter().map(series_json).collect::<Vec<Value>>(),
         "memory": report.memory.iter().map(footprint_json).collect::<Vec<Value>>(),
         "ratios": ratios,
+        "backlog": report.backlog.as_ref().map(report_rare::backlog_json),
+        "beside": report.beside.iter().map(report_rare::beside_json).collect::<Vec<Value>>(),
     })
 }
 
@@ -210,7 +227,7 @@ fn series_json(series: &Series) -> Value {
     })
 }
 
-fn outcome_json(outcome: &Outcome) -> Value {
+pub fn outcome_json(outcome: &Outcome) -> Value {
     json!({
         "messages": outcome.messages,
         "seconds": outcome.seconds,
@@ -218,6 +235,7 @@ fn outcome_json(outcome: &Outcome) -> Value {
         "sent_per_second": outcome.sent_per_second,
         "deliveries": outcome.tally.received,
         "payload_bytes": outcome.tally.bytes,
+        "disk_bytes_per_second": outcome.disk_bytes_per_second(),
         "cpu_micros_per_delivery": outcome.cpu_micros_per_delivery(),
         "lost": outcome.lost,
         "repeated": outcome.tally.repeated,

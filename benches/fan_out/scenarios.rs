@@ -90,6 +90,8 @@ pub fn latency(options: &Options, subjects: &[Subject]) -> Result<Vec<Series>, S
         let mut paced = series(subjects, qos, "paced");
         for run in 1..=options.runs {
             for (index, &subject) in subjects.iter().enumerate() {
+                // One publisher keeps the clock; more would wait for each other's turns.
+                let options = &Options { publishers: 1, ..options.clone() };
                 let load = |secs: u64| Load {
                     pace: Pace::Singly(options.rate),
                     pause: Duration::from_micros(options.latency_pause_micros),

@@ -9,12 +9,15 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::clock::{Clock, wake_this_thread_on_time};
-use crate::null_upstream::{NullUpstream, take_packets};
+use crate::null_upstream::{Manner, NullUpstream, take_packets};
 
 const READ_BUFFER_BYTES: usize = 256 * 1024;
+/// What a slow upstream takes, and how often.
+const SLOW_READ_BYTES: usize = 16 * 1024;
+const SLOW_PAUSE: Duration = Duration::from_millis(20);
 /// The pause while nothing is measured.
 const IDLE_PAUSE: Duration = Duration::from_millis(2);
 
@@ -44,7 +47,12 @@ impl Upstreams {
                 listen().map_err(|error| format!("a null upstream cannot listen: {error}"))?;
             let upstream = Arc::new(NullUpstream::new(port, clock));
             all.push(Arc::clone(&upstream));
-            sockets.push(Sockets { listener, connections: Vec::new(), upstream });
+            sockets.push(Sockets {
+                listener: Some(listener),
+                connections: Vec::new(),
+                upstream,
+                last_sweep: Instant::now(),
+            });
         }
         let control = Arc::new(Control {
             stopping: AtomicBool::new(false),
@@ -53,6 +61,13 @@ impl Upstreams {
         let for_sweeper = Arc::clone(&control);
         let sweeper = thread::spawn(move || sweep(sockets, &for_sweeper));
         Ok(Upstreams { all, control, sweeper: Some(sweeper) })
+    }
+
+    /// Tells all of them how to treat the broker.
+    pub fn set_manner(&self, manner: Manner) {
+        for upstream in self.iter() {
+            upstream.set_manner(manner);
+        }
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &NullUpstream> {
@@ -92,20 +107,49 @@ fn sweep(mut sockets: Vec<Sockets>, control: &Control) {
 }
 
 struct Sockets {
-    listener: TcpListener,
+    /// None while it is away.
+    listener: Option<TcpListener>,
     connections: Vec<Connection>,
     upstream: Arc<NullUpstream>,
+    last_sweep: Instant,
 }
 
 impl Sockets {
-    /// Takes what lies ready and returns how many bytes that was.
+    /// Takes what lies ready, as its manner is, and returns how many bytes that was.
     fn sweep(&mut self) -> usize {
-        if let Ok((stream, _)) = self.listener.accept() {
+        match self.upstream.manner() {
+            Manner::Well => self.take(READ_BUFFER_BYTES),
+            Manner::Hanging => 0,
+            Manner::Refusing => {
+                self.connections.retain(|connection| !connection.was_answered);
+                self.take(READ_BUFFER_BYTES)
+            }
+            Manner::Slow if self.last_sweep.elapsed() < SLOW_PAUSE => 0,
+            Manner::Slow => {
+                self.last_sweep = Instant::now();
+                self.take(SLOW_READ_BYTES)
+            }
+            Manner::Away => {
+                self.listener = None;
+                self.connections.clear();
+                0
+            }
+        }
+    }
+
+    fn take(&mut self, bytes_max: usize) -> usize {
+        if self.listener.is_none() {
+            let port = self.upstream.port();
+            self.listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+                .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+                .ok();
+        }
+        if let Some(Ok((stream, _))) = self.listener.as_ref().map(TcpListener::accept) {
             self.connections.extend(Connection::new(stream));
         }
         let upstream = &self.upstream;
         let mut taken = 0;
-        self.connections.retain_mut(|connection| match connection.sweep(upstream) {
+        self.connections.retain_mut(|connection| match connection.sweep(upstream, bytes_max) {
             Ok(Some(count)) => {
                 taken += count;
                 true
@@ -126,18 +170,20 @@ struct Connection {
     filled: usize,
     version: u8,
     replies: Vec<u8>,
+    was_answered: bool,
 }
 
 impl Connection {
     fn new(stream: TcpStream) -> Option<Connection> {
         stream.set_nonblocking(true).and_then(|()| stream.set_nodelay(true)).ok()?;
         let buffer = vec![0; READ_BUFFER_BYTES];
-        Some(Connection { stream, buffer, filled: 0, version: 4, replies: Vec::new() })
+        Some(Connection { stream, buffer, filled: 0, version: 4, replies: Vec::new(), was_answered: false })
     }
 
     /// One read and one write at most; `None` when the peer is gone.
-    fn sweep(&mut self, upstream: &NullUpstream) -> Result<Option<usize>, String> {
-        let count = match self.stream.read(&mut self.buffer[self.filled..]) {
+    fn sweep(&mut self, upstream: &NullUpstream, bytes_max: usize) -> Result<Option<usize>, String> {
+        let end = self.buffer.len().min(self.filled + bytes_max);
+        let count = match self.stream.read(&mut self.buffer[self.filled..end]) {
             Ok(0) => return Ok(None),
             Ok(count) => count,
             Err(error) if may_be_tried_again(error.kind()) => 0,
@@ -155,6 +201,7 @@ impl Connection {
             }
         }
         if !self.replies.is_empty() {
+            self.was_answered = true;
             match self.stream.write(&self.replies) {
                 Ok(written) => drop(self.replies.drain(..written)),
                 Err(error) if may_be_tried_again(error.kind()) => {}

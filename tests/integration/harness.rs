@@ -1,10 +1,17 @@
 //! The support code against mosquitto: where these fail, the other tests tell nothing.
 
+use std::net::SocketAddr;
+
 use crate::support::device::Device;
+use crate::support::keeper::Keeper;
 use crate::support::mosquitto::Mosquitto;
 use crate::support::packets::{Connect, Publish, Value, property};
 use crate::support::peers::{Peer, mosquitto_pub, mosquitto_sub};
+use crate::support::receiver::{first_of_each, texts_on};
+use crate::support::relay::Relay;
+use crate::support::reporter::Reporter;
 use crate::support::scripted::Scripted;
+use crate::support::subscriber::Subscriber;
 use crate::support::{Version, assert_same, numbered, wait_until};
 
 #[test]
@@ -95,4 +102,56 @@ fn the_scripted_broker_reads_what_a_device_says() {
         assert_eq!(script.0, Connect::new(version, "someone").credentials("u", "p").will("w", "gone"));
         assert_eq!(script.1, ["zero", "one", "two"]);
     }
+}
+
+#[test]
+fn a_reporter_and_a_keeper_lose_and_repeat_nothing_over_a_network_that_breaks() {
+    for version in Version::BOTH {
+        let keeper = Keeper::start();
+        let relay = Relay::to(SocketAddr::from(([127, 0, 0, 1], keeper.port())), 20, 3);
+        let at_relay = SocketAddr::from(([127, 0, 0, 1], relay.port()));
+        let mut reporter = Reporter::new(version, "reporter", 5);
+        wait_until("all cuts are made", || {
+            if reporter.attach(at_relay) {
+                reporter.publish(100);
+            }
+            relay.cuts_left() == 0
+        });
+        while !reporter.attach(at_relay) {}
+        reporter.publish(1);
+        assert!(reporter.is_content(), "everything is acknowledged");
+        let arrived = keeper.messages();
+        assert_same(&texts_on("reporter/2", &arrived), &reporter.texts(2), "exactly once");
+        let first = first_of_each(&texts_on("reporter/1", &arrived));
+        assert_same(&first, &reporter.texts(1), "at least once");
+        assert!(keeper.repeats() > 0, "nothing was repeated: the test tests nothing");
+        keeper.assert_no_faults("the keeper");
+    }
+}
+
+#[test]
+fn a_subscriber_over_a_network_that_breaks_takes_qos_2_from_mosquitto_once() {
+    let broker = Mosquitto::start();
+    let relay = Relay::to(broker.address(), 15, 11);
+    let at_relay = SocketAddr::from(([127, 0, 0, 1], relay.port()));
+    let mut subscriber = Subscriber::new(Version::V4, "subscriber", "#");
+    wait_until("it is subscribed", || subscriber.attach(at_relay));
+    let mut reporter = Reporter::new(Version::V4, "reporter", 5);
+    assert!(reporter.attach(broker.address()), "mosquitto runs");
+    reporter.publish(1_500);
+    let has_everything = |arrived: &[Publish]| {
+        [1, 2].iter().all(|qos| {
+            first_of_each(&texts_on(&reporter.topic(*qos), arrived)).len() == reporter.texts(*qos).len()
+        })
+    };
+    wait_until("it has everything", || {
+        if subscriber.attach(at_relay) {
+            subscriber.listen(|arrived| arrived.len() >= 1_500 && has_everything(arrived));
+        }
+        has_everything(subscriber.receiver.arrivals())
+    });
+    assert!(relay.cuts_left() < 15, "the network did not break: the test tests nothing");
+    let arrived = subscriber.receiver.arrivals();
+    assert_same(&texts_on("reporter/2", arrived), &reporter.texts(2), "exactly once");
+    assert_eq!(subscriber.receiver.faults(), &[] as &[String]);
 }

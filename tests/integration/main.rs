@@ -8,6 +8,7 @@ mod support;
 
 mod demo;
 mod devices;
+mod durability;
 mod fan_out;
 mod harness;
 mod inbound;

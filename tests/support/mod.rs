@@ -2,14 +2,21 @@
 //! not ours, a scripted broker, and a second opinion on the bytes of MQTT.
 
 pub mod device;
+pub mod keeper;
+pub mod log_files;
 pub mod mosquitto;
 pub mod packets;
 pub mod peers;
 pub mod process;
 pub mod proxy;
+pub mod random;
+pub mod receiver;
 pub mod relay;
+pub mod reporter;
 pub mod rest;
 pub mod scripted;
+pub mod subscriber;
+pub mod tmpfs;
 pub mod wire;
 
 use std::time::{Duration, Instant};

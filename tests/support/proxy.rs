@@ -24,6 +24,7 @@ pub struct Setup {
     settings: String,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    data: Option<PathBuf>,
 }
 
 /// `mqtt-proxy` with a clean environment, to be run in this directory.
@@ -47,6 +48,7 @@ impl Setup {
             settings: String::new(),
             arguments: Vec::new(),
             environment: Vec::new(),
+            data: None,
         }
     }
 
@@ -74,6 +76,12 @@ impl Setup {
         self
     }
 
+    /// Stores in this directory, which is there already.
+    pub fn data_in(mut self, directory: &Path) -> Setup {
+        self.data = Some(directory.to_owned());
+        self
+    }
+
     /// The directory that holds settings and data.
     pub fn home(&self) -> &Path {
         self.home.path()
@@ -81,7 +89,7 @@ impl Setup {
 
     /// The directory that the proxy stores in.
     pub fn data(&self) -> PathBuf {
-        self.home.path().join("data")
+        self.data.clone().unwrap_or_else(|| self.home.path().join("data"))
     }
 
     /// The command that starts it.
@@ -184,18 +192,40 @@ impl Proxy {
         self.process.wait()
     }
 
+    /// SIGKILL. Nothing but [`Proxy::start_again`] and what looks at files makes sense then.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// SIGTERM, and waits for the end, which must be a good one.
+    pub fn stop(&mut self) {
+        self.terminate();
+        let status = self.wait();
+        assert!(status.success(), "the proxy ended with {status}");
+    }
+
+    /// A new start on the same data directory, after the end; the ports are new.
+    pub fn start_again(&mut self) {
+        (self.process, self.mqtt, self.web) = self.setup.spawn();
+    }
+
+    /// A new start that is killed after this time, wherever it is by then.
+    pub fn start_and_kill_after(&mut self, time: std::time::Duration) {
+        self.process = Process::spawn("the proxy", &mut self.setup.command());
+        std::thread::sleep(time);
+        self.process.kill();
+    }
+
     /// SIGKILL and a new start on the same data directory; the ports are new.
     pub fn kill_and_restart(&mut self) {
-        self.process.kill();
-        (self.process, self.mqtt, self.web) = self.setup.spawn();
+        self.kill();
+        self.start_again();
     }
 
     /// SIGTERM and a new start on the same data directory; the ports are new.
     pub fn stop_and_restart(&mut self) {
-        self.terminate();
-        let status = self.wait();
-        assert!(status.success(), "the proxy ended with {status}");
-        (self.process, self.mqtt, self.web) = self.setup.spawn();
+        self.stop();
+        self.start_again();
     }
 }
 

@@ -39,6 +39,11 @@ impl Relay {
         self.port
     }
 
+    /// Cuts no more connections.
+    pub fn calm_down(&self) {
+        self.cuts_left.store(0, Ordering::Relaxed);
+    }
+
     /// How many connections are still to be cut.
     pub fn cuts_left(&self) -> usize {
         self.cuts_left.load(Ordering::Relaxed)
@@ -46,6 +51,9 @@ impl Relay {
 }
 
 fn relay(client: TcpStream, broker: TcpStream, budget: usize, cuts_left: &Arc<AtomicUsize>) {
+    for end in [&client, &broker] {
+        end.set_nodelay(true).expect("TCP_NODELAY can be set");
+    }
     let budget = Arc::new(AtomicUsize::new(budget));
     let ends = [(&client, &broker), (&broker, &client)].map(|(from, to)| {
         (from.try_clone().expect("another handle"), to.try_clone().expect("another handle"))
@@ -70,7 +78,8 @@ fn pump(mut from: TcpStream, mut to: TcpStream, budget: &AtomicUsize, cuts_left:
         if is_cut {
             // Two directions may cut the same connection: once is enough.
             if left > 0 {
-                cuts_left.fetch_sub(1, Ordering::Relaxed);
+                let _ =
+                    cuts_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |cuts| cuts.checked_sub(1));
             }
             break;
         }
