@@ -27,7 +27,8 @@ impl DeviceSession {
         }
         let session = SessionKey::of_client(&self.client_id);
         self.durable = Some(session);
-        self.record(&[Change::SessionConnected {
+        // CONNACK says that there is a session: it goes out when that is stored.
+        self.output_gate = self.record_for(&[Change::SessionConnected {
             session,
             client_id: self.client_id.clone(),
             is_new: !session_present,

@@ -192,6 +192,7 @@ impl DeviceSession {
 
     /// The proxy stops: says so to the client. Done when the client has it.
     pub(super) fn drain(&mut self) -> impl Future<Output = ()> + use<> {
+        self.record_moves();
         let goodbye = self.attachment.take().map(|attachment| {
             self.shared.connected.fetch_sub(1, Ordering::Relaxed);
             let reason_code = ReasonCode::ServerShuttingDown;
@@ -236,6 +237,8 @@ impl DeviceSession {
     }
 
     fn close_connection(&mut self, ending: &Ending) {
+        // What is encoded and not sent goes out while the connection is being closed.
+        self.record_moves();
         let Some(attachment) = self.attachment.take() else { return };
         self.shared.connected.fetch_sub(1, Ordering::Relaxed);
         match ending.reason_code {

@@ -11,7 +11,7 @@ use mqtt::{Message, QoS};
 use super::Wants;
 use super::place::Bound;
 use super::record::{self, Envelope};
-use crate::store::LiveCursor;
+use crate::store::{Change, LiveCursor};
 use crate::{BrokerId, Origin, limits};
 
 /// One message on its way into the log.
@@ -105,7 +105,9 @@ pub(super) struct Place {
     /// The offset that it reads next, and the bytes that lie before it.
     pub position: u64,
     pub position_byte: u64,
-    /// The end of the chunk that it holds: what lies before that can no longer be lost.
+    /// The end of the chunk or block that it holds: what lies before that is in its hands.
+    pub held: u64,
+    /// What lies before that and is in no file is held or counted as lost.
     pub claimed: u64,
     /// Publishers wait for this reader: it is connected and has not fallen hopelessly behind.
     pub awaited: bool,
@@ -128,6 +130,7 @@ impl Place {
             bound: Bound::default(),
             position: cursor,
             position_byte: byte,
+            held: cursor,
             claimed: cursor,
             awaited: false,
             connected: false,
@@ -334,6 +337,14 @@ impl Head {
 }
 
 impl Place {
+    /// The cursor, if it moved since it was written down.
+    pub fn take_moved(&mut self) -> Option<Change> {
+        let now = (self.worth_saving, self.live);
+        let broker = self.broker.filter(|_| self.saved != now)?;
+        self.saved = now;
+        Some(Change::Cursor { broker, cursor: self.worth_saving, live: self.live })
+    }
+
     /// A chunk leaves the memory: what was in no file is lost to a reader that had not come by.
     fn lose(&mut self, chunk: &Chunk) {
         let end = chunk.end_offset();

@@ -102,8 +102,11 @@ impl MessageLog {
         }
         head.trim(stored);
         head.evict(self.head_bytes_max, stored);
-        let wait_for_room = head.awaited_lag_bytes() > self.room_bytes()
-            || (durable_end > 0 && head.unstored_bytes > self.room_bytes());
+        // What goes to disk is not lost to a slow reader, so nobody waits for one with it.
+        let wait_for_room = match durable_end {
+            0 => head.awaited_lag_bytes() > self.room_bytes(),
+            _ => head.unstored_bytes > self.room_bytes(),
+        };
         drop(head);
         if durable_end > 0 {
             self.wake_writer();

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::head::Place;
 use super::{LogReader, MessageLog, Wants};
 use crate::store::LiveCursor;
+use crate::timestamp::unix_micros;
 
 /// A reader's place in the log: what its cursor keeps is kept as long as the place lives, even while nobody
 /// reads there.
@@ -65,6 +67,13 @@ impl LogPlace {
         }
     }
 
+    /// The cursor is nobody's any more: it is not written down again.
+    pub fn forget_broker(&self) {
+        if let Some(place) = self.log.head().places[self.slot].as_mut() {
+            place.broker = None;
+        }
+    }
+
     /// The lowest offset that the reader still needs.
     pub fn cursor(&self) -> u64 {
         self.cursor.load(Ordering::Acquire)
@@ -117,6 +126,7 @@ impl LogPlace {
         if let Some(place) = head.places[self.slot].as_mut() {
             place.position = position;
             place.position_byte = position_byte;
+            place.held = position;
             place.claimed = position;
         }
         drop(head);
@@ -127,9 +137,13 @@ impl LogPlace {
 impl Drop for LogPlace {
     fn drop(&mut self) {
         let mut head = self.log.head();
+        let unsaved = head.places[self.slot].as_mut().and_then(Place::take_moved);
         head.places[self.slot] = None;
         head.trim(self.log.watermarks.get(super::Mark::Stored));
         drop(head);
+        if let Some(cursor) = unsaved {
+            self.log.append_changes(&[cursor], unix_micros());
+        }
         self.cursor.store(u64::MAX, Ordering::Release);
         self.log.watermarks.cursor_moved();
         self.log.progress.notify_waiters();

@@ -190,11 +190,15 @@ impl LogReader {
             return head.chunk_at(offset).map(|chunk| chunk.bytes_from(offset));
         }
         drop(head);
-        if let Some(rest) = skip_to(&self.visited, offset) {
-            return Some(rest);
+        let holds = |bytes: &Bytes| record::claimed_offset(bytes).is_some_and(|first| first <= offset);
+        if holds(&self.visited) {
+            let rest = from(&self.visited, offset);
+            if !rest.is_empty() {
+                return Some(rest);
+            }
         }
         self.visited = super::backlog::read_now(self.log.segments()?, offset)?;
-        skip_to(&self.visited, offset)
+        Some(from(&self.visited, offset))
     }
 
     /// Loads the chunk or block at the position, or the oldest one there is where that is gone.
@@ -213,13 +217,19 @@ impl LogReader {
         let Some(chunk) = head.chunk_at(position) else { return false };
         let (end, bytes) = (chunk.end_offset(), chunk.bytes_from(position));
         self.position = position.max(chunk.first_offset);
-        if let Some(place) = head.places[self.slot].as_mut().filter(|_| self.rank == Rank::First) {
-            place.claimed = place.claimed.max(end);
-        }
         drop(head);
+        self.claim(end);
         self.backlog = Backlog::default();
         self.current = bytes;
         !self.current.is_empty()
+    }
+
+    /// What lies before `end` is in this reader's hands: it can no longer be lost.
+    fn claim(&self, end: u64) {
+        if let Some(place) = self.log.head().places[self.slot].as_mut().filter(|_| self.rank == Rank::First) {
+            place.held = end;
+            place.claimed = place.claimed.max(end);
+        }
     }
 
     /// Takes the next block of the files, if it has been read; goes on in memory where they have no more.
@@ -236,9 +246,14 @@ impl LogReader {
             Some(Ahead { block, .. }) => {
                 // From there on the memory has more: what goes to no file.
                 let block_end = block.end_offset.min(first_in_memory);
-                let bytes =
-                    if block_end < block.end_offset { cut(&block.bytes, block_end) } else { block.bytes };
-                self.current = skip_to(&bytes, self.position).unwrap_or_default();
+                let mut bytes = block.bytes;
+                if block_end < block.end_offset {
+                    bytes = cut(&bytes, block_end);
+                    // What was cut off may have left the memory by the time that the reader gets there.
+                    self.backlog = Backlog::default();
+                }
+                self.claim(block_end);
+                self.current = from(&bytes, self.position);
                 if self.current.is_empty() {
                     self.position = self.position.max(block_end);
                     return self.fetch();
@@ -249,19 +264,16 @@ impl LogReader {
     }
 }
 
-/// The bytes of whole records from the first one at or behind `offset`, if `offset` is not before all of them.
-fn skip_to(bytes: &Bytes, offset: u64) -> Option<Bytes> {
-    if record::claimed_offset(bytes)? > offset {
-        return None;
-    }
+/// The whole records at or behind `offset`.
+fn from(bytes: &Bytes, offset: u64) -> Bytes {
     let mut skipped = 0;
-    while record::claimed_offset(&bytes[skipped..])? < offset {
-        skipped += record::claimed_len(&bytes[skipped..])?;
-        if skipped >= bytes.len() {
-            return None;
-        }
+    while let (Some(record_bytes), Some(record_offset)) =
+        (record::claimed_len(&bytes[skipped..]), record::claimed_offset(&bytes[skipped..]))
+        && record_offset < offset
+    {
+        skipped += record_bytes;
     }
-    Some(bytes.slice(skipped..))
+    bytes.slice(skipped.min(bytes.len())..)
 }
 
 /// The whole records before `offset`.

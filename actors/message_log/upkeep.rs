@@ -38,13 +38,7 @@ impl MessageLog {
             files.cursors_moved.store(false, Ordering::Release);
         }
         let mut head = self.head();
-        let moved = |place: &mut Place| {
-            let now = (place.worth_saving, place.live);
-            let broker = place.broker.filter(|_| place.saved != now)?;
-            place.saved = now;
-            Some(Change::Cursor { broker, cursor: place.worth_saving, live: place.live })
-        };
-        head.places.iter_mut().flatten().filter_map(moved).collect()
+        head.places.iter_mut().flatten().filter_map(Place::take_moved).collect()
     }
 
     /// Whether everybody who needs something of the log has a place.
@@ -79,7 +73,7 @@ impl MessageLog {
             Some(Behind {
                 slot,
                 cursor: place.cursor,
-                read_to: place.position,
+                read_to: place.position.max(place.held),
                 bytes_max: place.bound.bytes_max,
                 may_lose: place.bound.may_lose,
                 is_broker: place.broker.is_some(),

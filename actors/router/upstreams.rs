@@ -147,7 +147,7 @@ impl Upstreams {
         for (_, child) in old {
             log::info!("broker {}: removed", child.broker.name);
             child.withdraw();
-            forget(child.broker.id, context);
+            child.forget(context);
             child.status.forget(&context.metrics);
         }
         for (id, _) in std::mem::take(&mut self.stored) {
@@ -227,6 +227,11 @@ impl Child {
             StartPosition::Earliest | StartPosition::Time(_) => log.first_offset(),
             StartPosition::Offset(offset) => offset.max(log.first_offset()),
         });
+        if stored.cursor.is_none() {
+            // Before any message that is to reach the broker.
+            let begun = Change::Cursor { broker: self.broker.id, cursor, live: None };
+            log.append_changes(&[begun], unix_micros());
+        }
         let place = log.place_of(self.broker.id, cursor, stored.live, wants(&self.broker));
         place.set_bound(bound(&self.broker));
         let address = self.actor(&place, stored, context);
@@ -290,12 +295,20 @@ impl Child {
             (false, _) => {
                 log::info!("broker {}: disabled", self.broker.name);
                 self.withdraw();
+                self.forget(context);
                 self.running = None;
-                forget(self.broker.id, context);
                 self.status.set_state(UpstreamState::Disabled);
             }
         }
         self
+    }
+
+    /// Keeps nothing for the broker any more.
+    fn forget(&self, context: &UpstreamContext) {
+        if let Some(running) = &self.running {
+            running.place.forget_broker();
+        }
+        forget(self.broker.id, context);
     }
 
     /// Tells the actor to leave.

@@ -118,8 +118,8 @@ impl Follower {
 
     /// How long to wait where nobody rings.
     fn patience(&self) -> Option<Duration> {
-        let applied = self.store.as_ref().map_or(0, StateStore::applied);
-        let is_behind = self.seen_to > applied || self.failure.is_some();
+        let committed = self.store.as_ref().map_or(0, StateStore::committed);
+        let is_behind = self.seen_to > committed || self.failure.is_some();
         is_behind.then_some(limits::STORE_IDLE_INTERVAL)
     }
 
@@ -167,16 +167,20 @@ impl Follower {
 
     fn apply(&mut self) -> Result<(), String> {
         let Some(store) = &mut self.store else { return Ok(()) };
+        let mut applied = Ok(());
         if self.seen_to > store.applied() {
-            let applied = store.apply(records(&self.blocks), self.seen_to);
-            if let Err(error) = applied {
-                // After that it has to be opened anew, and what it missed is read again.
-                self.store = None;
-                return Err(error.to_string());
-            }
+            applied = store.apply(records(&self.blocks), self.seen_to);
+        }
+        if self.applied_at.elapsed() >= limits::STORE_IDLE_INTERVAL {
+            applied = applied.and_then(|()| store.checkpoint());
+            self.applied_at = Instant::now();
+        }
+        if let Err(error) = applied {
+            // After that it has to be opened anew, and what it missed is read again.
+            self.store = None;
+            return Err(error.to_string());
         }
         self.blocks = Vec::new();
-        self.applied_at = Instant::now();
         self.place.advance_to(store.committed());
         Ok(())
     }

@@ -107,6 +107,27 @@ impl StateStore {
         Ok(())
     }
 
+    /// Brings [`StateStore::committed`] up to [`StateStore::applied`], so that the log need not keep what changed nothing.
+    pub fn checkpoint(&mut self) -> Result<(), StoreError> {
+        if self.committed == self.applied {
+            return Ok(());
+        }
+        let path = self.path.clone();
+        unless_damaged(&path, || {
+            let commit = || -> Result<(), redb::Error> {
+                let transaction = begin_write(self.database())?;
+                let mut tables = Tables::open(&transaction)?;
+                tables.meta.insert(META_APPLIED, self.applied)?;
+                drop(tables);
+                transaction.commit()?;
+                Ok(())
+            };
+            commit().map_err(|error| StoreError::of_database(&path, &error))
+        })?;
+        self.committed = self.applied;
+        Ok(())
+    }
+
     /// Writes what the records come to. Returns also the offset behind the last of them.
     fn write_group<'a>(
         &self,

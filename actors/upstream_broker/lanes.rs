@@ -175,7 +175,9 @@ impl Lanes {
     /// whether they do.
     pub fn begin_backlog(&mut self) -> bool {
         self.backlog_end = self.reader.log().next_offset();
-        if self.live_first && self.live.is_none() && self.reader.peek_message().is_some() {
+        // Changes of state alone are no backlog.
+        let _ = self.reader.peek_message();
+        if self.live_first && self.live.is_none() && self.reader.position() < self.backlog_end {
             let reader = self.reader.beside(self.backlog_end);
             self.live = Some(LiveLane { from: self.backlog_end, reader });
         }

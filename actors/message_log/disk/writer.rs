@@ -179,8 +179,8 @@ impl Writer {
     /// removed must not keep messages from being stored.
     fn wait_for_retention(&self, stopping: bool) {
         for _ in 0..limits::RETENTION_PAUSES_MAX {
-            let is_too_long =
-                self.segments.files().bytes() > self.retention_bytes_max + self.segment_bytes / 2;
+            let is_too_long = self.segments.files().bytes()
+                > self.retention_bytes_max.saturating_add(self.segment_bytes / 2);
             let is_worth_waiting =
                 !self.log.is_full() && !stopping && self.log.are_places_known() && !self.has_stopped();
             if !is_too_long || !is_worth_waiting {
