@@ -105,9 +105,7 @@ pub(super) struct Place {
     /// The offset that it reads next, and the bytes that lie before it.
     pub position: u64,
     pub position_byte: u64,
-    /// The end of the chunk or block that it holds: what lies before that is in its hands.
-    pub held: u64,
-    /// What lies before that and is in no file is held or counted as lost.
+    /// What lies before that and is in no file is in the reader's hands, or counted as lost.
     pub claimed: u64,
     /// Publishers wait for this reader: it is connected and has not fallen hopelessly behind.
     pub awaited: bool,
@@ -130,7 +128,6 @@ impl Place {
             bound: Bound::default(),
             position: cursor,
             position_byte: byte,
-            held: cursor,
             claimed: cursor,
             awaited: false,
             connected: false,

@@ -114,6 +114,11 @@ impl LogPlace {
         self.log.give_up_before(self.slot, cursor, 0);
     }
 
+    /// Counts wanted records that the reader will not get.
+    pub(super) fn count_lost(&self, records: u64) {
+        self.overflowed.fetch_add(records, Ordering::Relaxed);
+    }
+
     /// A reader that goes on at the cursor. One place has one such reader at a time.
     pub fn reader(self: &Arc<Self>) -> LogReader {
         let position = self.cursor();
@@ -126,7 +131,6 @@ impl LogPlace {
         if let Some(place) = head.places[self.slot].as_mut() {
             place.position = position;
             place.position_byte = position_byte;
-            place.held = position;
             place.claimed = position;
         }
         drop(head);

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
+use mqtt::QoS;
 
 use super::backlog::{Ahead, Backlog};
 use super::record::{self, Record};
@@ -77,6 +78,9 @@ impl LogReader {
     /// The next record and its offset, without going past it; `None` at the end of the log, and while a file is
     /// being read (see [`LogReader::poll_backlog`]).
     pub fn peek(&mut self) -> Option<(u64, Record<'_>)> {
+        if self.rank == Rank::First && self.place.cursor() > self.position {
+            self.drop_given_up();
+        }
         if self.current.is_empty() && !self.fetch() {
             return None;
         }
@@ -224,10 +228,27 @@ impl LogReader {
         !self.current.is_empty()
     }
 
+    /// Somebody moved the cursor on: what this reader holds before it is not sent any more. What of it stands in files
+    /// has been counted as lost already.
+    fn drop_given_up(&mut self) {
+        let cursor = self.place.cursor();
+        let kept = from(&self.current, cursor);
+        let dropped = self.current.len() - kept.len();
+        let lost = record::each(&self.current[..dropped]).filter(|record| {
+            let is_in_a_file = record.qos > QoS::AtMostOnce || record.retain || !record.annex.is_empty();
+            !record.is_state && !is_in_a_file && self.log.does_reader_want(self.slot, record)
+        });
+        self.place.count_lost(lost.count() as u64);
+        self.current = kept;
+        self.position = cursor;
+        if self.current.is_empty() {
+            self.backlog = Backlog::default();
+        }
+    }
+
     /// What lies before `end` is in this reader's hands: it can no longer be lost.
     fn claim(&self, end: u64) {
         if let Some(place) = self.log.head().places[self.slot].as_mut().filter(|_| self.rank == Rank::First) {
-            place.held = end;
             place.claimed = place.claimed.max(end);
         }
     }

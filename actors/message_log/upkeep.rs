@@ -73,7 +73,7 @@ impl MessageLog {
             Some(Behind {
                 slot,
                 cursor: place.cursor,
-                read_to: place.position.max(place.held),
+                read_to: place.position,
                 bytes_max: place.bound.bytes_max,
                 may_lose: place.bound.may_lose,
                 is_broker: place.broker.is_some(),
