@@ -12,6 +12,7 @@ use crate::broker::{BrokerId, SharedBroker};
 use crate::broker_changes::BrokerChanges;
 pub use crate::config_store::ConfigError;
 use crate::connection::Connection;
+use crate::message_log::Laggard;
 use crate::promise::Promise;
 pub use crate::snapshots::{LogSnapshot, UpstreamSnapshot, UpstreamState};
 use crate::start_position::{LogPoint, StartPosition};
@@ -118,8 +119,8 @@ pub struct Routed {
     pub outcomes: Vec<Outcome>,
     /// The rest of the batch, from the first message on that there is no room for now.
     pub returned: Vec<ApplicationMessage>,
-    /// An upstream broker or the disk is far behind: wait for the log's room before the next batch.
-    pub wait_for_room: bool,
+    /// Upstream brokers or the disk are far behind: wait for the log's room before the next batch.
+    pub wait_for: Option<Laggard>,
 }
 
 /// What became of one message.

@@ -96,7 +96,7 @@ impl Rig {
                 tokio::task::yield_now().await;
             }
             elapsed += start.elapsed();
-            assert!(!routed.wait_for_room, "an absent broker holds up nobody");
+            assert!(routed.wait_for.is_none(), "an absent broker holds up nobody");
         }
         elapsed
     }

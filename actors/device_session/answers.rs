@@ -42,10 +42,10 @@ impl DeviceSession {
             attachment.routing_paused = true;
             let pause = actix::clock::sleep(limits::QUOTA_RETRY).into_actor(self);
             context.spawn(pause.map(|(), session, context| session.go_on(context)));
-        } else if routed.wait_for_room {
+        } else if let Some(laggard) = routed.wait_for {
             attachment.reading_paused = true;
             let log = self.shared.log.clone();
-            let room = async move { log.room().await }.into_actor(self);
+            let room = async move { log.room(laggard).await }.into_actor(self);
             context.spawn(room.map(|(), session, context| session.go_on(context)));
         }
     }

@@ -27,6 +27,7 @@ pub struct Entry<'a> {
 pub(super) struct Head {
     /// Written chunks that no one changes any more, oldest first.
     chunks: VecDeque<Chunk>,
+    sealed_bytes: usize,
     /// Records behind the last chunk, sealed into a chunk as soon as somebody asks for them.
     tail: BytesMut,
     tail_info: ChunkInfo,
@@ -143,6 +144,7 @@ impl Head {
     pub fn new(next_offset: u64, policy: HeadPolicy) -> Head {
         Head {
             chunks: VecDeque::new(),
+            sealed_bytes: 0,
             tail: BytesMut::new(),
             tail_info: ChunkInfo::default(),
             next_offset,
@@ -207,6 +209,7 @@ impl Head {
         }
         let bytes = self.tail.split().freeze();
         let info = std::mem::take(&mut self.tail_info);
+        self.sealed_bytes += bytes.len();
         self.chunks.push_back(Chunk {
             first_offset: self.next_offset - info.records,
             info,
@@ -217,11 +220,7 @@ impl Head {
 
     /// Bytes held now.
     pub fn bytes(&self) -> usize {
-        let sealed = self
-            .chunks
-            .front()
-            .map_or(0, |first| (self.appended_bytes - first.first_byte) as usize - self.tail.len());
-        sealed + self.tail.len()
+        self.sealed_bytes + self.tail.len()
     }
 
     /// The offset of the oldest record in memory, or of the next one.
@@ -239,7 +238,7 @@ impl Head {
             if chunk.end_offset() > needed_from || !is_safe {
                 break;
             }
-            self.chunks.pop_front();
+            self.remove(0);
         }
         if self.chunks.is_empty() && self.next_offset <= needed_from && self.tail_info.durable_records == 0 {
             self.tail.clear();
@@ -254,16 +253,20 @@ impl Head {
             if self.chunks.is_empty() {
                 self.seal();
             }
-            let Some(chunk) = self.chunks.front() else { return };
-            let end = chunk.end_offset();
-            if chunk.info.durable_records > 0 && end > stored {
-                return;
-            }
-            let Some(chunk) = self.chunks.pop_front() else { return };
+            // While the disk fails, what is in no file goes from between what waits for one.
+            let is_free = |chunk: &Chunk| chunk.info.durable_records == 0 || chunk.end_offset() <= stored;
+            let Some(index) = self.chunks.iter().position(is_free) else { return };
+            let Some(chunk) = self.remove(index) else { return };
             for place in self.places.iter_mut().flatten() {
                 place.lose(&chunk);
             }
         }
+    }
+
+    fn remove(&mut self, index: usize) -> Option<Chunk> {
+        let chunk = self.chunks.remove(index)?;
+        self.sealed_bytes -= chunk.bytes.len();
+        Some(chunk)
     }
 
     /// How far the slowest awaited reader is behind.

@@ -62,9 +62,17 @@ pub struct Appended {
     pub first_offset: u64,
     /// The offset behind the last message that goes to disk; 0 where none does.
     pub durable_end: u64,
-    /// A connected reader, or the disk, is far behind: the publisher should wait for [`MessageLog::room`] before it
-    /// goes on.
-    pub wait_for_room: bool,
+    /// What is far behind: the publisher should wait for [`MessageLog::room`] before it goes on.
+    pub wait_for: Option<Laggard>,
+}
+
+/// What publishers may have to wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Laggard {
+    /// Connected readers, to whom messages that are in no file would be lost.
+    Readers,
+    /// The disk.
+    Disk,
 }
 
 impl MessageLog {
@@ -103,15 +111,13 @@ impl MessageLog {
         head.trim(stored);
         head.evict(self.head_bytes_max, stored);
         // What goes to disk is not lost to a slow reader, so nobody waits for one with it.
-        let wait_for_room = match durable_end {
-            0 => head.awaited_lag_bytes() > self.room_bytes(),
-            _ => head.unstored_bytes > self.room_bytes(),
-        };
+        let laggard = if durable_end > 0 { Laggard::Disk } else { Laggard::Readers };
+        let wait_for = (!self.has_room(&head, laggard)).then_some(laggard);
         drop(head);
         if durable_end > 0 {
             self.wake_writer();
         }
-        Appended { first_offset, durable_end, wait_for_room }
+        Appended { first_offset, durable_end, wait_for }
     }
 
     /// Appends messages that no durable session is concerned with.
@@ -225,18 +231,15 @@ impl MessageLog {
         Arc::new(LogPlace::new(self.clone(), slot, overflowed, cursor))
     }
 
-    /// Waits until the connected readers and the disk have caught up far enough for publishers to go on. A reader
+    /// Waits until the connected readers, or the disk, have caught up far enough for publishers to go on. A reader
     /// that does not manage within [`limits::READER_PATIENCE`] is not waited for again until it has caught up; the
     /// disk is waited for as long as it takes.
-    pub async fn room(&self) {
-        let has_room = |head: &Head| {
-            head.awaited_lag_bytes() <= self.room_bytes() && head.unstored_bytes <= self.room_bytes()
-        };
+    pub async fn room(&self, laggard: Laggard) {
         loop {
             let caught_up = async {
                 loop {
                     let progress = self.progress.notified();
-                    if has_room(&self.head()) {
+                    if self.has_room(&self.head(), laggard) {
                         return;
                     }
                     progress.await;
@@ -248,13 +251,21 @@ impl MessageLog {
             let room_bytes = self.room_bytes();
             let mut head = self.head();
             head.stop_waiting_for_slow_readers(room_bytes);
-            let done = has_room(&head);
+            let done = self.has_room(&head, laggard);
             drop(head);
             self.progress.notify_waiters();
             if done {
                 return;
             }
         }
+    }
+
+    fn has_room(&self, head: &Head, laggard: Laggard) -> bool {
+        let behind_bytes = match laggard {
+            Laggard::Readers => head.awaited_lag_bytes(),
+            Laggard::Disk => head.unstored_bytes,
+        };
+        behind_bytes <= self.room_bytes()
     }
 
     /// Bytes of records held in memory now.

@@ -172,15 +172,15 @@ fn publishers_wait_for_a_connected_reader_only() {
     let log = MessageLog::new(limits::LOG_CHUNK_BYTES * 4);
     let mut reader = log.place(None).reader();
     let half = || (0..2_600).map(|_| "z".repeat(200));
-    assert!(!append(&log, half()).wait_for_room, "nobody waits for an absent broker");
+    assert!(append(&log, half()).wait_for.is_none(), "nobody waits for an absent broker");
     read_all(&mut reader);
     reader.publish(reader.position(), None);
     reader.set_connected(true);
     reader.publish(reader.position(), None);
-    assert!(append(&log, half()).wait_for_room);
+    assert!(append(&log, half()).wait_for.is_some());
     read_all(&mut reader);
     reader.publish(reader.position(), None);
-    assert!(!append(&log, ["more".to_owned()]).wait_for_room);
+    assert!(append(&log, ["more".to_owned()]).wait_for.is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -190,10 +190,40 @@ async fn a_reader_that_does_not_move_is_waited_for_once_and_no_longer() {
     reader.set_connected(true);
     reader.publish(0, None);
     let half = || (0..2_600).map(|_| "z".repeat(200));
-    assert!(append(&log, half()).wait_for_room);
-    log.room().await;
-    assert!(!append(&log, half()).wait_for_room, "it lost the others' patience");
+    assert!(append(&log, half()).wait_for.is_some());
+    log.room(Laggard::Readers).await;
+    assert!(append(&log, half()).wait_for.is_none(), "it lost the others' patience");
     read_all(&mut reader);
     reader.publish(reader.position(), None);
-    assert!(append(&log, half()).wait_for_room, "it caught up");
+    assert!(append(&log, half()).wait_for.is_some(), "it caught up");
+}
+
+/// A log whose disk takes nothing.
+fn log_without_a_disk(head_bytes_max: usize) -> Head {
+    let policy = HeadPolicy { has_files: true, persist_qos0: false };
+    let mut head = Head::new(0, policy);
+    let mut append = |text: String, qos: QoS| {
+        let message = Message { qos, ..message(&text) };
+        head.append(Entry { message: &message, annex: &[] }, Origin::Device, 1);
+        head.evict(head_bytes_max, 0);
+    };
+    append("kept".to_owned(), QoS::AtLeastOnce);
+    for number in 0..20_000 {
+        append(format!("{number:0>200}"), QoS::AtMostOnce);
+    }
+    append("kept too".to_owned(), QoS::AtLeastOnce);
+    head
+}
+
+#[test]
+fn while_the_disk_fails_memory_stays_bounded_and_what_has_to_be_stored_is_kept() {
+    let head_bytes_max = limits::LOG_CHUNK_BYTES * 4;
+    let mut head = log_without_a_disk(head_bytes_max);
+    assert!(head.bytes() <= head_bytes_max + limits::LOG_CHUNK_BYTES, "{}", head.bytes());
+    let chunks = head.chunks_from(0, usize::MAX);
+    let records = chunks.iter().flat_map(|chunk| record::each(&chunk.bytes));
+    let kept: Vec<_> =
+        records.filter(|record| record.qos > QoS::AtMostOnce).map(|record| record.payload).collect();
+    assert_eq!(kept, [&b"kept"[..], b"kept too"]);
+    assert_eq!(head.bytes(), chunks.iter().map(|chunk| chunk.bytes.len()).sum::<usize>());
 }

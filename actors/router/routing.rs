@@ -59,7 +59,7 @@ impl Router {
             self.subscriptions.flush();
         }
         let promise = plain_promise(self.acknowledgements.policy, appended.durable_end);
-        Routed { promise, wait_for_room: appended.wait_for_room, ..Routed::default() }
+        Routed { promise, wait_for: appended.wait_for, ..Routed::default() }
     }
 
     fn route_each(&mut self, route: Route) -> Routed {
@@ -94,7 +94,7 @@ impl Router {
         let outcomes = self.outcomes(&batch, &plans, appended.durable_end);
         self.retain_and_deliver(batch, plans, publisher);
         let promise = plain_promise(self.acknowledgements.policy, appended.durable_end);
-        Routed { promise, outcomes, returned, wait_for_room: appended.wait_for_room }
+        Routed { promise, outcomes, returned, wait_for: appended.wait_for }
     }
 
     fn plan(&mut self, message: &ApplicationMessage, publisher: Option<SessionId>) -> Plan {

@@ -19,18 +19,18 @@ impl UpstreamBroker {
 
     fn routed(&mut self, routed: Routed, count: usize, context: &mut Context<Self>) {
         let Phase::Connected(link) = &mut self.phase else { return };
-        let (is_full, wait_for_room) = (!routed.returned.is_empty(), routed.wait_for_room);
+        let (is_full, wait_for) = (!routed.returned.is_empty(), routed.wait_for);
         self.status.count_received((count - routed.returned.len()) as u64);
         let log = self.context.log.clone();
         self.inbox.routed(routed, count, &log);
-        if !is_full && !wait_for_room {
+        if !is_full && wait_for.is_none() {
             return;
         }
         link.pause_reading();
         let pause = async move {
-            match is_full {
-                true => tokio::time::sleep(limits::QUOTA_RETRY).await,
-                false => log.room().await,
+            match wait_for {
+                Some(laggard) if !is_full => log.room(laggard).await,
+                _ => tokio::time::sleep(limits::QUOTA_RETRY).await,
             }
         };
         context.spawn(pause.into_actor(self).map(|(), actor, context| {
