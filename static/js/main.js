@@ -62,8 +62,8 @@ function showTotals(overall, now) {
   setText($("sessions"), `${full(overall.sessions)} sessions, ${full(overall.subscriptions)} subscriptions`);
   setText($("dropped"), short(overall.dropped));
   $("dropped-figure").dataset.tone = overall.dropped > 0 ? "bad" : "";
-  setText($("log-bytes"), bytes(overall.log.head_bytes));
-  setText($("log-offset"), `next offset ${full(overall.log.next_offset)}`);
+  setText($("log-bytes"), bytes(overall.log.file_bytes));
+  setText($("log-offset"), `${bytes(overall.log.head_bytes)} in memory, next offset ${full(overall.log.next_offset)}`);
 }
 
 function showBrokerTotals(brokers, overall) {
@@ -76,10 +76,13 @@ function showBrokerTotals(brokers, overall) {
   setText($("dropped-note"), lag > 0 ? `highest lag ${full(lag)}` : "no broker lags");
   const health = $("health");
   const [tone, text] =
-    overall.status !== "ok" ? ["warn", "not ready"]
+    overall.log.failing ? ["bad", "the disk takes nothing"]
+    : overall.log.full ? ["bad", "the log is full"]
+    : overall.status !== "ok" ? ["warn", "not ready"]
     : down > 0 ? ["bad", down === 1 ? "1 broker is down" : `${down} brokers are down`]
     : ["good", brokers.length === 0 ? "running" : "all well"];
   health.dataset.tone = tone;
+  health.title = overall.log.failing ?? "";
   setText(health, text);
   document.title = down > 0 ? `(${down} down) mqtt-proxy` : "mqtt-proxy";
 }

@@ -1,6 +1,6 @@
 // The table of brokers. A row stays while its broker does, so that focus and hover survive an update.
 
-import { duration, full, rate, setText, short } from "./format.js";
+import { bytes, duration, full, rate, setText, short } from "./format.js";
 
 const STATES = {
   connected: ["good", "Connected"],
@@ -69,7 +69,7 @@ function fill(parts, element, broker) {
 
   number(parts.rate, rate(broker.rate), broker.rate ? "" : "quiet");
   number(parts.forwarded, short(broker.forwarded), "", full(broker.forwarded));
-  number(parts.lag, short(broker.lag), broker.lag === 0 ? "quiet" : "", full(broker.lag));
+  number(parts.lag, short(broker.lag), broker.lag === 0 ? "quiet" : "", waiting(broker));
   number(parts["in-flight"], short(broker.in_flight), broker.in_flight === 0 ? "quiet" : "");
   const reasons = Object.entries(broker.dropped);
   const dropped = reasons.reduce((sum, [, count]) => sum + count, 0);
@@ -117,4 +117,10 @@ function showBadges(holder, broker) {
       return badge;
     }),
   );
+}
+
+/** What a broker has not got, for who wants to know exactly. */
+function waiting(broker) {
+  const oldest = broker.oldest_unsent_secs === null ? "" : `, the oldest ${duration(broker.oldest_unsent_secs)} old`;
+  return `${full(broker.lag)} messages, ${bytes(broker.lag_bytes)}${oldest}`;
 }
