@@ -142,11 +142,12 @@ pub const RETENTION_PAUSE: Duration = Duration::from_millis(5);
 /// How many such pauses the writer makes at most before it goes on.
 pub const RETENTION_PAUSES_MAX: usize = 100;
 
-/// How long changes of state are collected before the store takes them as one.
-pub const STORE_INTERVAL: Duration = Duration::from_millis(50);
+/// How often the store's thread reads what is new in the log, so that memory need not keep it.
+pub const STORE_READ_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How long the store may be behind a log in which nothing concerns it.
-pub const STORE_IDLE_INTERVAL: Duration = Duration::from_secs(1);
+/// How long changes of state are collected before the store takes them as one. A start reads from the log what the store
+/// had not taken, so this is no promise to anybody.
+pub const STORE_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How much of the log the store takes at once at most.
 pub const STORE_GROUP_BYTES: usize = 8 * 1024 * 1024;

@@ -100,6 +100,8 @@ pub(super) struct Place {
     pub live: Option<LiveCursor>,
     /// The same two as the store has them.
     pub saved: (u64, Option<LiveCursor>),
+    /// What it needs it finds in the files: the memory need not keep it.
+    pub reads_files_only: bool,
     /// Whose cursor it is, where it is a broker's; such a cursor is durable.
     pub broker: Option<BrokerId>,
     pub bound: Bound,
@@ -125,6 +127,7 @@ impl Place {
             worth_saving: cursor,
             live: None,
             saved: (cursor, None),
+            reads_files_only: false,
             broker,
             bound: Bound::default(),
             position: cursor,
@@ -231,8 +234,8 @@ impl Head {
     /// Lets go of what every reader is done with, if it need not go to disk or is there: `stored` is the offset
     /// below which everything is.
     pub fn trim(&mut self, stored: u64) {
-        let needed_from =
-            self.places.iter().flatten().map(|place| place.cursor).min().unwrap_or(self.next_offset);
+        let in_memory = self.places.iter().flatten().filter(|place| !place.reads_files_only);
+        let needed_from = in_memory.map(|place| place.cursor).min().unwrap_or(self.next_offset);
         while let Some(chunk) = self.chunks.front() {
             let is_safe = chunk.info.durable_records == 0 || chunk.end_offset() <= stored;
             if chunk.end_offset() > needed_from || !is_safe {

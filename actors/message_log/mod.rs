@@ -186,12 +186,12 @@ impl MessageLog {
         self.put(&mut head, place)
     }
 
-    /// A new place at an offset.
-    pub fn place_at(self: &Arc<Self>, cursor: u64) -> Arc<LogPlace> {
+    /// A new place at an offset. With `reads_files_only`, only the files keep what lies behind it.
+    pub fn place_at(self: &Arc<Self>, cursor: u64, reads_files_only: bool) -> Arc<LogPlace> {
         let mut head = self.head();
         let byte = head.byte_of(cursor, 0);
         let place = Place::new(cursor.min(head.next_offset), byte, None, None);
-        self.put(&mut head, place)
+        self.put(&mut head, Place { reads_files_only, ..place })
     }
 
     /// A place at a cursor, which is durable from here on: that of a broker. A cursor beyond the end of the log is

@@ -43,16 +43,19 @@ impl Keeper {
     /// Starts it. `alarm` is rung when there is more in the log.
     pub fn start(path: PathBuf, store: StateStore, log: Arc<MessageLog>, alarm: Arc<Alarm>) -> Keeper {
         let stopping = Arc::new(AtomicBool::new(false));
-        let place = log.place_at(store.committed());
-        // What the store has not seen must not go.
-        place.set_bound(Bound { bytes_max: None, may_lose: false });
+        let unread = log.place_at(store.applied(), false);
+        let uncommitted = log.place_at(store.committed(), true);
+        // What the store has not taken must not go.
+        uncommitted.set_bound(Bound { bytes_max: None, may_lose: false });
         let follower = Follower {
             seen_to: store.applied(),
             path,
             store: Some(store),
             log,
-            place,
+            unread,
+            uncommitted,
             blocks: Vec::new(),
+            block_bytes: 0,
             cursor: None,
             applied_at: Instant::now(),
             failure: None,
@@ -80,10 +83,13 @@ struct Follower {
     /// `None` after a failure, until it is opened anew.
     store: Option<StateStore>,
     log: Arc<MessageLog>,
-    /// Keeps what the store has not seen.
-    place: Arc<LogPlace>,
+    /// Keeps in memory what has not been read.
+    unread: Arc<LogPlace>,
+    /// Keeps in the files what the store has not taken.
+    uncommitted: Arc<LogPlace>,
     /// Read and not yet applied.
     blocks: Vec<Bytes>,
+    block_bytes: usize,
     seen_to: u64,
     /// Where the files go on, while the store is behind the memory.
     cursor: Option<ReadCursor>,
@@ -98,9 +104,9 @@ impl Follower {
             let is_last = stopping.load(Ordering::Acquire);
             let outcome = self.reopen().and_then(|()| self.read().map_err(|error| error.to_string()));
             let outcome = outcome.and_then(|()| {
-                let is_due = !self.blocks.is_empty()
-                    || is_last
-                    || self.applied_at.elapsed() >= limits::STORE_IDLE_INTERVAL;
+                let is_due = is_last
+                    || self.block_bytes >= limits::STORE_GROUP_BYTES
+                    || self.applied_at.elapsed() >= limits::STORE_INTERVAL;
                 if is_due { self.apply() } else { Ok(()) }
             });
             match outcome {
@@ -111,7 +117,7 @@ impl Follower {
                 return;
             }
             // What comes together goes together.
-            std::thread::sleep(limits::STORE_INTERVAL);
+            std::thread::sleep(limits::STORE_READ_INTERVAL);
             alarm.wait(self.patience());
         }
     }
@@ -120,7 +126,7 @@ impl Follower {
     fn patience(&self) -> Option<Duration> {
         let committed = self.store.as_ref().map_or(0, StateStore::committed);
         let is_behind = self.seen_to > committed || self.failure.is_some();
-        is_behind.then_some(limits::STORE_IDLE_INTERVAL)
+        is_behind.then_some(limits::STORE_INTERVAL)
     }
 
     /// Reads what was written since, as far as a group may be long.
@@ -132,18 +138,28 @@ impl Follower {
                 Some(chunks) => {
                     self.cursor = None;
                     for chunk in chunks {
-                        bytes += chunk.bytes.as_ref().map_or(0, Bytes::len);
-                        self.blocks.extend(chunk.bytes);
+                        if let Some(block) = chunk.bytes {
+                            bytes += block.len();
+                            self.push(block);
+                        }
                         self.seen_to = chunk.end_offset;
                     }
                 }
                 None => bytes += self.read_files()?,
             }
+            self.unread.advance_to(self.seen_to);
             if self.seen_to == before {
                 return Ok(());
             }
         }
         Ok(())
+    }
+
+    /// Keeps a block until it is applied, but not the memory of a whole chunk for the sake of a few bytes.
+    fn push(&mut self, block: Bytes) {
+        self.block_bytes += block.len();
+        let is_small = block.len() < limits::LOG_CHUNK_BYTES / 8;
+        self.blocks.push(if is_small { Bytes::copy_from_slice(&block) } else { block });
     }
 
     fn read_files(&mut self) -> io::Result<usize> {
@@ -160,7 +176,7 @@ impl Follower {
             self.seen_to = self.seen_to.max(complete_to.min(first_in_memory));
         } else {
             self.seen_to = self.seen_to.max(block.end_offset);
-            self.blocks.push(block.bytes);
+            self.push(block.bytes);
         }
         Ok(count)
     }
@@ -171,17 +187,15 @@ impl Follower {
         if self.seen_to > store.applied() {
             applied = store.apply(records(&self.blocks), self.seen_to);
         }
-        if self.applied_at.elapsed() >= limits::STORE_IDLE_INTERVAL {
-            applied = applied.and_then(|()| store.checkpoint());
-            self.applied_at = Instant::now();
-        }
+        applied = applied.and_then(|()| store.checkpoint());
+        self.applied_at = Instant::now();
         if let Err(error) = applied {
             // After that it has to be opened anew, and what it missed is read again.
             self.store = None;
             return Err(error.to_string());
         }
-        self.blocks = Vec::new();
-        self.place.advance_to(store.committed());
+        (self.blocks, self.block_bytes) = (Vec::new(), 0);
+        self.uncommitted.advance_to(store.committed());
         Ok(())
     }
 
@@ -189,7 +203,7 @@ impl Follower {
         if self.store.is_none() {
             let store = StateStore::open(&self.path).map_err(|error| error.to_string())?;
             self.seen_to = store.applied();
-            (self.blocks, self.cursor) = (Vec::new(), None);
+            (self.blocks, self.block_bytes, self.cursor) = (Vec::new(), 0, None);
             self.store = Some(store);
         }
         Ok(())
