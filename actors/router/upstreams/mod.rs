@@ -1,5 +1,7 @@
 //! The actors of the upstream brokers: who there is, and that there is one for each enabled broker.
 
+mod overflow;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -18,8 +20,8 @@ use crate::start_position::StartPosition;
 use crate::store::{Change, StoredUpstream};
 use crate::timestamp::unix_micros;
 use crate::upstream_broker::{
-    Backoff, Cause, DropReason, RecordFilter, UpstreamBroker, UpstreamContext, UpstreamStatus, Withdraw,
-    chance, rule_wants,
+    Backoff, Cause, RecordFilter, UpstreamBroker, UpstreamContext, UpstreamStatus, Withdraw, chance,
+    rule_wants,
 };
 
 /// All upstream brokers, in the order of the ConfigStore.
@@ -322,31 +324,6 @@ impl Child {
     fn snapshot(&self) -> UpstreamSnapshot {
         let lag = self.running.as_ref().map(|running| running.place.lag()).unwrap_or_default();
         self.status.snapshot(lag)
-    }
-
-    /// Messages that the broker was too slow or too long away for.
-    fn count_overflow(&mut self) {
-        let Some(running) = &mut self.running else { return };
-        let overflowed = running.place.take_overflowed();
-        if overflowed > 0 {
-            self.status.count_dropped(DropReason::Overflow, overflowed);
-            running.overflowed_of_late = true;
-        }
-    }
-
-    /// Says once when messages begin to fall out of the log, and once when that is over.
-    fn log_overflow(&mut self) {
-        let Some(running) = &mut self.running else { return };
-        let overflowing = std::mem::take(&mut running.overflowed_of_late);
-        if overflowing != running.overflowing {
-            running.overflowing = overflowing;
-            match overflowing {
-                true => {
-                    log::warn!("broker {}: it is too far behind, its oldest messages drop", self.broker.name)
-                }
-                false => log::info!("broker {}: no more messages drop", self.broker.name),
-            }
-        }
     }
 
     fn supervise(&mut self, context: &UpstreamContext, now: Instant) {
