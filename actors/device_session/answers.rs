@@ -63,7 +63,6 @@ impl DeviceSession {
 
     /// PUBACK and PUBREC for the first `routed_count` messages of the batch, as soon as their promises are kept.
     pub(super) fn acknowledge(&mut self, routed: &Routed, routed_count: usize) {
-        let repeat_promise = self.state_promise(self.shared.log.next_offset());
         let Some(attachment) = &mut self.attachment else { return };
         let dues = &mut attachment.pending.acknowledgements;
         let behind = dues.iter().position(|due| due.message.is_some_and(|index| index >= routed_count));
@@ -71,7 +70,7 @@ impl DeviceSession {
         for mut due in std::mem::replace(dues, later) {
             let promise = match due.message {
                 // A repeat is acknowledged when what it repeats is safe.
-                None => repeat_promise.clone(),
+                None => self.state_promise(self.shared.log.next_offset()),
                 Some(index) => match routed.outcomes.get(index) {
                     None => routed.promise.clone(),
                     Some(outcome) => {
@@ -82,6 +81,7 @@ impl DeviceSession {
             };
             self.held.push(promise, Answer::Publish(due));
         }
+        let Some(attachment) = &mut self.attachment else { return };
         for due in &mut attachment.pending.acknowledgements {
             due.message = due.message.map(|index| index - routed_count);
         }

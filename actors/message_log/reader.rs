@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
-use mqtt::QoS;
 
 use super::backlog::{Ahead, Backlog};
 use super::record::{self, Record};
@@ -234,11 +233,13 @@ impl LogReader {
         let cursor = self.place.cursor();
         let kept = from(&self.current, cursor);
         let dropped = self.current.len() - kept.len();
-        let lost = record::each(&self.current[..dropped]).filter(|record| {
-            let is_in_a_file = record.qos > QoS::AtMostOnce || record.retain || !record.annex.is_empty();
-            !record.is_state && !is_in_a_file && self.log.does_reader_want(self.slot, record)
-        });
-        self.place.count_lost(lost.count() as u64);
+        let (mut rest, mut lost) = (&self.current[..dropped], 0);
+        while let Some((record, record_bytes)) = record::decode(rest) {
+            let is_in_no_file = !record.is_state && !record::is_durable(rest);
+            lost += u64::from(is_in_no_file && self.log.does_reader_want(self.slot, &record));
+            rest = &rest[record_bytes..];
+        }
+        self.place.count_lost(lost);
         self.current = kept;
         self.position = cursor;
         if self.current.is_empty() {

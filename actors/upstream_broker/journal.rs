@@ -106,6 +106,12 @@ impl Journal {
         }
     }
 
+    /// A message that was sent before the restart and that the log has no more: what stands at `offset` came next.
+    pub fn passed_over(&mut self, offset: u64) -> Option<(u64, PacketId)> {
+        let (first, _) = self.earlier_sent.first_key_value()?;
+        if *first < offset { self.earlier_sent.pop_first() } else { None }
+    }
+
     /// A message is about to go out.
     pub fn sent(&mut self, qos: QoS, packet_id: PacketId, offset: u64) {
         if qos == QoS::ExactlyOnce {

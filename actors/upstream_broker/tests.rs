@@ -24,7 +24,7 @@ struct Scene {
     outbox: Outbox,
     status: UpstreamStatus,
     wire: Wire,
-    _place: Arc<LogPlace>,
+    place: Arc<LogPlace>,
 }
 
 impl Scene {
@@ -43,7 +43,7 @@ impl Scene {
             keep_alive_secs: 0,
         };
         let status = UpstreamStatus::new(id, "b", &metrics);
-        Scene { log, outbox, status, wire: Wire { version, capabilities }, _place: place }
+        Scene { log, outbox, status, wire: Wire { version, capabilities }, place }
     }
 
     fn connect(&mut self, session_present: bool) {
@@ -89,6 +89,23 @@ fn message(text: &str, qos: QoS) -> Message {
 
 fn texts(published: &[Publish]) -> Vec<String> {
     published.iter().map(|publish| String::from_utf8_lossy(&publish.payload).into_owned()).collect()
+}
+
+#[test]
+fn what_was_sent_before_a_restart_and_is_gone_from_the_log_does_not_fill_the_window() {
+    let mut scene = Scene::new(ProtocolVersion::V311, 10, None);
+    for text in ["gone", "gone too", "gone as well", "new"] {
+        scene.append(&message(text, QoS::ExactlyOnce));
+    }
+    // Three are all that the window of QoS 2 has room for here.
+    let in_flight = (0..3).map(|offset| (PacketId::new(offset + 7).expect("not 0"), offset.into(), false));
+    let stored = crate::store::StoredUpstream { in_flight: in_flight.collect(), ..Default::default() };
+    scene.outbox.restore(stored);
+    scene.place.advance_to(3);
+    scene.connect(true);
+    assert_eq!(texts(&scene.published()), ["new"]);
+    assert_eq!(scene.outbox.in_flight(), 1);
+    assert_eq!(scene.status.snapshot(Lag::default()).dropped.get("overflow"), Some(&3));
 }
 
 #[test]

@@ -62,6 +62,8 @@ struct Tally {
     sent_at_qos_0: u64,
     expired: u64,
     too_large: u64,
+    /// Not in the log any more.
+    lost: u64,
     /// When one of the messages was received.
     sample: Option<u64>,
 }
@@ -201,6 +203,14 @@ impl Outbox {
             if offset >= view.end {
                 break;
             }
+            while lane == Lane::Main
+                && let Some((lost, packet_id)) = self.journal.passed_over(offset)
+            {
+                // It would take up its place in the window until the next connection.
+                self.outflow.abandon(packet_id);
+                self.journal.done(QoS::ExactlyOnce, lost);
+                tally.lost += 1;
+            }
             let verdict = match self.journal.earlier(lane, offset) {
                 Earlier::Unknown => verdict(view.filter, view.max_qos, &record, wire, now_micros),
                 Earlier::Finished => Verdict::Skip,
@@ -247,7 +257,11 @@ impl Outbox {
     }
 
     fn count(&mut self, lane: Lane, tally: &Tally, status: &UpstreamStatus) {
-        let dropped = [(DropReason::Expired, tally.expired), (DropReason::TooLarge, tally.too_large)];
+        let dropped = [
+            (DropReason::Expired, tally.expired),
+            (DropReason::TooLarge, tally.too_large),
+            (DropReason::Overflow, tally.lost),
+        ];
         for (reason, count) in dropped.into_iter().filter(|(_, count)| *count > 0) {
             status.count_dropped(reason, count);
         }
