@@ -7,6 +7,7 @@ pub mod broker;
 pub mod broker_changes;
 pub mod config_store;
 pub mod connection;
+pub mod delivery_queue;
 pub mod device_session;
 pub mod limits;
 pub mod message_log;

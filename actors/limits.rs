@@ -99,6 +99,21 @@ pub const SESSION_OUTPUT_BYTES: usize = 64 * 1024;
 /// An empty queue of a session with more places than this is given back.
 pub const IDLE_QUEUE_MESSAGES: usize = 64;
 
+/// How long publishers wait at most for a connected subscriber whose queue is half full. One that takes less than
+/// [`SUBSCRIBER_PACE_BYTES`] in this time is not waited for until it has caught up.
+pub const SUBSCRIBER_PATIENCE: Duration = Duration::from_millis(100);
+
+/// See [`SUBSCRIBER_PATIENCE`].
+pub const SUBSCRIBER_PACE_BYTES: u64 = 256 * 1024;
+
+/// How long a connected subscriber may take nothing from a full queue before it is disconnected, where the settings say
+/// that it is.
+pub const SLOW_SUBSCRIBER_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Once this many retained messages wait to be sent to a client, nothing more is read from it: it may have asked for
+/// all of them, and may ask again.
+pub const RETAINED_WAITING_MAX: usize = 1_024;
+
 /// The most messages that go to the Router at once.
 pub const ROUTE_BATCH_MESSAGES: usize = 1_024;
 

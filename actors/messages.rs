@@ -12,7 +12,8 @@ use crate::broker::{BrokerId, SharedBroker};
 use crate::broker_changes::BrokerChanges;
 pub use crate::config_store::ConfigError;
 use crate::connection::Connection;
-use crate::message_log::Laggard;
+use crate::delivery_queue::DeliveryQueue;
+use crate::message_log::{Laggard, MessageLog};
 use crate::promise::Promise;
 pub use crate::snapshots::{LogSnapshot, UpstreamSnapshot, UpstreamState};
 use crate::start_position::{LogPoint, StartPosition};
@@ -111,7 +112,7 @@ pub struct ExactlyOnce {
 }
 
 /// What became of a batch.
-#[derive(Debug, Default, MessageResponse)]
+#[derive(Default, MessageResponse)]
 pub struct Routed {
     /// What the acknowledgements of the batch wait for, where no outcomes say otherwise.
     pub promise: Promise,
@@ -119,8 +120,26 @@ pub struct Routed {
     pub outcomes: Vec<Outcome>,
     /// The rest of the batch, from the first message on that there is no room for now.
     pub returned: Vec<ApplicationMessage>,
-    /// Upstream brokers or the disk are far behind: wait for the log's room before the next batch.
-    pub wait_for: Option<Laggard>,
+    /// Somebody is far behind: wait before the next batch, or before what was returned comes again.
+    pub wait_for: Option<WaitFor>,
+}
+
+/// Whom a publisher waits for.
+pub enum WaitFor {
+    /// Upstream brokers or the disk.
+    Log(Laggard),
+    /// A connected local subscriber.
+    Subscriber(Arc<DeliveryQueue>),
+}
+
+impl WaitFor {
+    /// Done when there is room, or when there was patience enough.
+    pub async fn room(self, log: &MessageLog) {
+        match self {
+            WaitFor::Log(laggard) => log.room(laggard).await,
+            WaitFor::Subscriber(queue) => queue.room().await,
+        }
+    }
 }
 
 /// What became of one message.
@@ -139,7 +158,7 @@ pub struct Subscribe {
     /// Whose.
     pub session_id: SessionId,
     /// Where its messages go.
-    pub deliver: Recipient<Deliver>,
+    pub queue: Arc<DeliveryQueue>,
     /// What for.
     pub subscriptions: Vec<(TopicFilter, SubscriptionOptions)>,
     /// The Subscription Identifier of all of them.
@@ -165,14 +184,6 @@ pub struct Unsubscribe {
     pub session_id: SessionId,
     /// Which.
     pub topic_filters: Vec<TopicFilter>,
-}
-
-/// Messages for a local subscriber, in order.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Deliver {
-    /// The messages.
-    pub batch: Vec<Delivery>,
 }
 
 /// One message on its way to one local subscriber.

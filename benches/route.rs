@@ -4,13 +4,13 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use actix::{Actor, Addr, Context, Handler, System};
+use actix::{Actor, Addr, System};
 use actors::broker::BrokerSource;
+use actors::delivery_queue::{AbsentSubscriber, DeliveryQueue, QueueLimits, SlowSubscriber};
 use actors::message_log::{LogReader, MessageLog};
-use actors::messages::{BrokersChanged, Deliver, Route, SessionId, Subscribe};
+use actors::messages::{BrokersChanged, Route, SessionId, Subscribe};
 use actors::router::{Router, RouterLimits};
 use actors::{BrokerChanges, BrokerId, Metrics, Origin, limits};
 use bytes::Bytes;
@@ -31,30 +31,10 @@ const BATCHES: u32 = 16;
 /// Small, so that the log of an absent broker is soon full and stays so.
 const HEAD_BYTES: usize = 8 * 1024 * 1024;
 
-/// Counts what a local subscriber gets.
-struct Subscriber(Arc<AtomicU64>);
-
-impl Actor for Subscriber {
-    type Context = Context<Self>;
-
-    fn started(&mut self, context: &mut Context<Self>) {
-        context.set_mailbox_capacity(limits::MAILBOX_MESSAGES);
-    }
-}
-
-impl Handler<Deliver> for Subscriber {
-    type Result = ();
-
-    fn handle(&mut self, deliver: Deliver, _: &mut Context<Self>) {
-        self.0.fetch_add(deliver.batch.len() as u64, Ordering::Relaxed);
-    }
-}
-
 /// A Router with what is around it.
 struct Rig {
     router: Addr<Router>,
-    delivered: Arc<AtomicU64>,
-    subscribers: u32,
+    queues: Vec<Arc<DeliveryQueue>>,
 }
 
 impl Rig {
@@ -66,13 +46,21 @@ impl Rig {
         if has_upstream {
             add_absent_upstream(&router).await;
         }
-        let delivered = Arc::new(AtomicU64::new(0));
+        let mut queues = Vec::new();
         for number in 0..subscribers {
             let filter = TopicFilter::new(format!("site/{number}/#")).expect("a filter");
             let options = SubscriptionOptions { qos: QoS::AtLeastOnce, ..SubscriptionOptions::default() };
+            let queue = DeliveryQueue::new(QueueLimits {
+                messages_max: usize::MAX,
+                bytes_max: usize::MAX,
+                slow: SlowSubscriber::default(),
+                absent: AbsentSubscriber::default(),
+            });
+            queue.set_connected(true);
+            queues.push(queue.clone());
             let subscribe = Subscribe {
                 session_id: SessionId(u64::from(number)),
-                deliver: Subscriber(delivered.clone()).start().recipient(),
+                queue,
                 subscriptions: vec![(filter, options)],
                 subscription_identifier: None,
                 durable: None,
@@ -80,31 +68,29 @@ impl Rig {
             };
             router.send(subscribe).await.expect("the Router lives");
         }
-        Rig { router, delivered, subscribers }
+        Rig { router, queues }
     }
 
-    /// Routes `count` batches, one after the other; answers with the time from each `Route` to its `Routed`
-    /// and on until every subscriber has its share.
+    /// Routes `count` batches, one after the other, and empties the subscribers' queues after each; answers with the time
+    /// of all.
     async fn route(&self, batches: &[Vec<ApplicationMessage>], count: u64) -> Duration {
         let mut elapsed = Duration::ZERO;
         for batch in batches.iter().cycle().take(count as usize) {
             let route = Route::new(Origin::Device, batch.clone());
-            let wanted = self.delivered.load(Ordering::Relaxed) + self.share();
             let start = Instant::now();
             let routed = self.router.send(route).await.expect("the Router lives");
-            while self.delivered.load(Ordering::Relaxed) < wanted {
-                tokio::task::yield_now().await;
-            }
+            let taken: usize = self.queues.iter().map(|queue| take_all(queue)).sum();
             elapsed += start.elapsed();
             assert!(routed.wait_for.is_none(), "an absent broker holds up nobody");
+            assert_eq!(taken, if self.queues.is_empty() { 0 } else { BATCH_MESSAGES });
         }
         elapsed
     }
+}
 
-    /// How many messages of a batch all subscribers together get.
-    fn share(&self) -> u64 {
-        if self.subscribers == 0 { 0 } else { BATCH_MESSAGES as u64 }
-    }
+fn take_all(queue: &DeliveryQueue) -> usize {
+    let mut state = queue.lock();
+    std::iter::from_fn(|| state.take()).count()
 }
 
 /// An upstream broker that nobody can connect to: the log keeps what it wants.

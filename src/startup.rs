@@ -10,6 +10,7 @@ use actix_web::{App, HttpServer};
 use actors::Metrics;
 use actors::authenticator::Credentials;
 use actors::config_store::ConfigStore;
+use actors::delivery_queue::{AbsentSubscriber, SlowSubscriber};
 use actors::device_session::SessionLimits;
 use actors::message_log::DiskOptions;
 use actors::start::{ActorSettings, Actors};
@@ -127,6 +128,8 @@ fn actor_settings(settings: &Settings) -> ActorSettings {
             session_expiry_secs_max: limits.session_expiry_secs_max,
             queued_messages_max: limits.queued_messages_max,
             queued_bytes_max: limits.queued_bytes_max,
+            slow_subscriber: SlowSubscriber::default(),
+            absent_subscriber: AbsentSubscriber::default(),
             keep_alive_secs_max: limits.keep_alive_secs_max,
         },
         credentials: settings.auth.as_ref().map(|required| Credentials {

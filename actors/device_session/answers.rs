@@ -37,17 +37,20 @@ impl DeviceSession {
         let returned = std::mem::take(&mut routed.returned);
         self.acknowledge(&routed, count - returned.len());
         let Some(attachment) = &mut self.attachment else { return };
-        if !returned.is_empty() {
-            attachment.pending.batch = returned;
-            attachment.routing_paused = true;
-            let pause = actix::clock::sleep(limits::QUOTA_RETRY).into_actor(self);
-            context.spawn(pause.map(|(), session, context| session.go_on(context)));
-        } else if let Some(laggard) = routed.wait_for {
-            attachment.reading_paused = true;
-            let log = self.shared.log.clone();
-            let room = async move { log.room(laggard).await }.into_actor(self);
-            context.spawn(room.map(|(), session, context| session.go_on(context)));
+        if returned.is_empty() && routed.wait_for.is_none() {
+            return;
         }
+        attachment.reading_paused = true;
+        attachment.routing_paused = !returned.is_empty();
+        attachment.pending.batch = returned;
+        let log = self.shared.log.clone();
+        let room = async move {
+            match routed.wait_for {
+                Some(laggard) => laggard.room(&log).await,
+                None => tokio::time::sleep(limits::QUOTA_RETRY).await,
+            }
+        };
+        context.spawn(room.into_actor(self).map(|(), session, context| session.go_on(context)));
     }
 
     /// The upstream brokers or the disk have caught up.
@@ -98,10 +101,7 @@ impl DeviceSession {
                 }
                 Answer::Packet(packet, retained) => {
                     self.queue(&packet);
-                    let (connected, queue_limits) = (self.attachment.is_some(), self.queue_limits());
-                    for delivery in retained {
-                        self.outbound.accept(delivery, connected, &queue_limits);
-                    }
+                    self.outbound.send_retained(retained);
                 }
             }
         }

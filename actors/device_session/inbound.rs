@@ -238,7 +238,7 @@ impl DeviceSession {
         let promise = self.record_subscriptions(&accepted, subscription_identifier);
         let subscribe = Subscribe {
             session_id: self.id,
-            deliver: context.address().recipient(),
+            queue: self.outbound.queue().clone(),
             subscriptions: accepted,
             subscription_identifier,
             durable: self.durable,

@@ -182,7 +182,7 @@ impl DeviceSession {
         for (filter, options, subscription_identifier) in std::mem::take(&mut self.to_subscribe) {
             let subscribe = Subscribe {
                 session_id: self.id,
-                deliver: context.address().recipient(),
+                queue: self.outbound.queue().clone(),
                 subscriptions: vec![(filter, options)],
                 subscription_identifier,
                 durable: self.durable,

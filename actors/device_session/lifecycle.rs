@@ -32,6 +32,7 @@ impl DeviceSession {
         ended: Recipient<SessionEnded>,
     ) -> DeviceSession {
         let withhold = shared.acknowledgements.on_deadline == OnDeadline::Withhold;
+        let outbound = Outbound::new(shared.limits.queue_limits());
         DeviceSession {
             id,
             client_id,
@@ -44,7 +45,7 @@ impl DeviceSession {
             gate_registration: Registration::default(),
             to_subscribe: Vec::new(),
             attachment: None,
-            outbound: Outbound::new(),
+            outbound,
             inflow: Inflow::new(u16::MAX),
             subscriptions: HashSet::default(),
             will: None,
@@ -240,6 +241,7 @@ impl DeviceSession {
         // What is encoded and not sent goes out while the connection is being closed.
         self.record_moves();
         let Some(attachment) = self.attachment.take() else { return };
+        self.outbound.disconnected();
         self.shared.connected.fetch_sub(1, Ordering::Relaxed);
         match ending.reason_code {
             Some(reason_code) => {

@@ -24,16 +24,15 @@ use tokio::time::Sleep;
 
 use crate::acknowledgement::Acknowledgements;
 use crate::connection::{Connection, ConnectionError};
+use crate::delivery_queue::{AbsentSubscriber, QueueLimits, SlowSubscriber};
 use crate::message_log::{MessageLog, Registration};
-use crate::messages::{
-    Deliver, Drain, Resume, Retire, Route, SessionEnded, SessionId, Subscribe, Unsubscribe,
-};
+use crate::messages::{Drain, Resume, Retire, Route, SessionEnded, SessionId, Subscribe, Unsubscribe};
 use crate::promise::HeldAnswers;
 use crate::store::SessionKey;
 use crate::{Metrics, limits};
 use answers::Answer;
 use inbound::Pending;
-use outbound::{ClientLimits, Outbound, QueueLimits};
+use outbound::{ClientLimits, Outbound};
 
 /// What clients may ask for.
 #[derive(Clone, Copy, Debug)]
@@ -52,8 +51,23 @@ pub struct SessionLimits {
     pub queued_messages_max: usize,
     /// How many bytes wait for a client.
     pub queued_bytes_max: usize,
+    /// What happens to messages beyond that for a connected client.
+    pub slow_subscriber: SlowSubscriber,
+    /// What happens to messages beyond that for an absent client.
+    pub absent_subscriber: AbsentSubscriber,
     /// The longest Keep Alive in seconds; 0 leaves it to the client.
     pub keep_alive_secs_max: u16,
+}
+
+impl SessionLimits {
+    fn queue_limits(&self) -> QueueLimits {
+        QueueLimits {
+            messages_max: self.queued_messages_max,
+            bytes_max: self.queued_bytes_max,
+            slow: self.slow_subscriber,
+            absent: self.absent_subscriber,
+        }
+    }
 }
 
 /// What all sessions share.
@@ -130,6 +144,7 @@ impl DeviceSession {
                 context.stop();
                 return Poll::Ready(());
             }
+            self.look_at_queue(task);
             if self.attachment.is_none() {
                 match self.drive_detached(task) {
                     Poll::Pending => return Poll::Pending,
@@ -143,11 +158,28 @@ impl DeviceSession {
         }
     }
 
+    /// Accounts for what the queue had no room for, and asks to be woken when there is more in it.
+    fn look_at_queue(&mut self, task: &mut Task<'_>) {
+        let dropped = self.outbound.look(task.waker());
+        for (reason, count) in [("slow_client", dropped.slow), ("absent_client", dropped.absent)] {
+            if count > 0 {
+                self.shared.metrics.deliveries_dropped.with_label_values(&[reason]).inc_by(count);
+            }
+        }
+        if self.attachment.is_none() {
+            self.record_moves();
+        }
+    }
+
     /// Reads, handles, encodes and writes what is ready; `Ready` with the way in which the connection ends.
     fn drive_attached(&mut self, context: &mut Context<Self>, task: &mut Task<'_>) -> Poll<Ending> {
         if self.keep_alive_expired(task) {
             return Poll::Ready(Ending::by_server(ReasonCode::KeepAliveTimeout, "keep alive timeout"));
         }
+        if self.outbound.is_hopeless() {
+            return Poll::Ready(Ending::by_server(ReasonCode::QuotaExceeded, "took no messages"));
+        }
+        let was_held_up = self.is_held_up();
         for _ in 0..limits::TURN_READS {
             match self.handle_pending(context) {
                 // What is ready goes out meanwhile: a client that never pauses still gets its answers.
@@ -157,7 +189,14 @@ impl DeviceSession {
             }
             match self.receive(task) {
                 Ok(true) => {}
-                Ok(false) => return self.send(task),
+                Ok(false) => {
+                    let sent = self.send(task);
+                    if was_held_up && sent.is_pending() && !self.is_held_up() {
+                        // Nobody asked the socket to wake us while it was not read.
+                        task.waker().wake_by_ref();
+                    }
+                    return sent;
+                }
                 Err(ending) => return Poll::Ready(ending),
             }
         }
@@ -187,10 +226,13 @@ impl DeviceSession {
         }
     }
 
-    /// Whether nothing is read from the client because of others: the log, the disk or the upstream brokers.
+    /// Whether nothing is read from the client because of others, the log, the disk or the upstream brokers, or because
+    /// it has not taken what it asked for.
     fn is_held_up(&self) -> bool {
         let paused = |attachment: &Attachment| attachment.reading_paused || attachment.routing_paused;
-        self.held.len() >= limits::HELD_ANSWERS_MAX || self.attachment.as_deref().is_some_and(paused)
+        self.held.len() >= limits::HELD_ANSWERS_MAX
+            || self.outbound.retained_waiting() >= limits::RETAINED_WAITING_MAX
+            || self.attachment.as_deref().is_some_and(paused)
     }
 
     /// Encodes and writes until nothing is left or the socket takes no more.
@@ -241,13 +283,6 @@ impl DeviceSession {
             timer.as_mut().reset(expires_at.into());
         }
         false
-    }
-
-    fn queue_limits(&self) -> QueueLimits {
-        QueueLimits {
-            messages_max: self.shared.limits.queued_messages_max,
-            bytes_max: self.shared.limits.queued_bytes_max,
-        }
     }
 
     /// Queues a packet of ours for the client. It can always be encoded: its fields were checked.
@@ -315,28 +350,6 @@ impl ActorFuture<DeviceSession> for Driver {
         task: &mut Task<'_>,
     ) -> Poll<()> {
         session.drive(context, task)
-    }
-}
-
-impl Handler<Deliver> for DeviceSession {
-    type Result = ();
-
-    /// Queues; the driver has its turn after the mailbox.
-    fn handle(&mut self, deliver: Deliver, _: &mut Context<Self>) {
-        let (connected, queue_limits) = (self.attachment.is_some(), self.queue_limits());
-        let mut dropped = 0;
-        for delivery in deliver.batch {
-            if !self.outbound.accept(delivery, connected, &queue_limits) {
-                dropped += 1;
-            }
-        }
-        if dropped > 0 {
-            let reason = if connected { "slow_client" } else { "absent_client" };
-            self.shared.metrics.deliveries_dropped.with_label_values(&[reason]).inc_by(dropped);
-        }
-        if !connected {
-            self.record_moves();
-        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! What a session sends to its client: a bounded queue, the window of messages in flight, and the encoding.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::Waker;
 use std::time::Instant;
 
 use bytes::BytesMut;
@@ -9,6 +11,7 @@ use mqtt::packet::publish::{self, PublishHeader};
 use mqtt::session::{Outflow, PubRecOutcome, Resend, UnexpectedAcknowledgement};
 use mqtt::{PacketId, Properties, Property, ProtocolVersion, QoS};
 
+use crate::delivery_queue::{DeliveryQueue, Dropped, QueueLimits};
 use crate::limits;
 use crate::messages::Delivery;
 use crate::store::DeliveryStage;
@@ -16,8 +19,11 @@ use crate::store::DeliveryStage;
 /// The sending side of a session.
 pub struct Outbound {
     outflow: Outflow<Delivery>,
-    queue: VecDeque<Delivery>,
-    queued_bytes: usize,
+    /// What the Router has for the client.
+    queue: Arc<DeliveryQueue>,
+    /// Retained messages that subscriptions asked for. They share their memory with the Router's, so they are not
+    /// bounded by bytes: while there are many, no more subscriptions are read from the client.
+    retained: VecDeque<Delivery>,
     moves: Moves,
 }
 
@@ -63,35 +69,29 @@ pub struct Filled {
     pub too_large: u64,
 }
 
-/// How much may wait in a session.
-#[derive(Clone, Copy, Debug)]
-pub struct QueueLimits {
-    /// Messages, while there is no connection.
-    pub messages_max: usize,
-    /// Bytes of topics, properties and payloads.
-    pub bytes_max: usize,
-}
-
 impl Outbound {
     /// Nothing to send.
-    pub fn new() -> Outbound {
+    pub fn new(queue_limits: QueueLimits) -> Outbound {
         Outbound {
             outflow: Outflow::new(1),
-            queue: VecDeque::new(),
-            queued_bytes: 0,
+            queue: DeliveryQueue::new(queue_limits),
+            retained: VecDeque::new(),
             moves: Moves::default(),
         }
+    }
+
+    /// Where the Router puts messages for the client.
+    pub fn queue(&self) -> &Arc<DeliveryQueue> {
+        &self.queue
     }
 
     /// What waited and what was in flight before a restart, in its order.
     pub fn restore(&mut self, deliveries: Vec<(DeliveryStage, Delivery)>) {
         let mut in_flight = Vec::new();
+        let mut queue = self.queue.lock();
         for (stage, delivery) in deliveries {
             match stage {
-                DeliveryStage::Queued => {
-                    self.queued_bytes += weight(&delivery);
-                    self.queue.push_back(delivery);
-                }
+                DeliveryStage::Queued => queue.restore(delivery),
                 DeliveryStage::Sent(packet_id) => {
                     in_flight.push((packet_id, delivery.qos, false, delivery));
                 }
@@ -100,6 +100,7 @@ impl Outbound {
                 }
             }
         }
+        drop(queue);
         self.outflow.restore(in_flight);
     }
 
@@ -111,31 +112,40 @@ impl Outbound {
     /// A connection begins: what was in flight goes out again first.
     pub fn connected(&mut self, client: &ClientLimits) {
         self.outflow.resume(client.receive_maximum);
+        self.queue.set_connected(true);
     }
 
-    /// Queues a message; `false` where the queue is full and the message is dropped. Without a connection only
-    /// QoS 1 and 2 wait, and the memory of a read buffer is not kept for them.
-    pub fn accept(&mut self, mut delivery: Delivery, connected: bool, queue_limits: &QueueLimits) -> bool {
-        if !connected {
-            if delivery.qos == QoS::AtMostOnce {
-                return true;
-            }
-            if self.queue.len() >= queue_limits.messages_max {
-                self.moves.done.extend(delivery.offset);
-                return false;
-            }
-            if std::sync::Arc::strong_count(&delivery.message) == 1 {
-                delivery.message = std::sync::Arc::new(delivery.message.detached());
-            }
+    /// The connection is gone: what a new one would not get again is forgotten.
+    pub fn disconnected(&mut self) {
+        self.queue.set_connected(false);
+        let mut queue = self.queue.lock();
+        for delivery in self.retained.drain(..).filter(|delivery| delivery.qos > QoS::AtMostOnce) {
+            queue.restore(delivery);
         }
-        let bytes = weight(&delivery);
-        if self.queued_bytes + bytes > queue_limits.bytes_max {
-            self.moves.done.extend(delivery.offset);
-            return false;
-        }
-        self.queued_bytes += bytes;
-        self.queue.push_back(delivery);
-        true
+    }
+
+    /// Retained messages that a subscription asked for.
+    pub fn send_retained(&mut self, deliveries: Vec<Delivery>) {
+        self.retained.extend(deliveries);
+    }
+
+    /// How many retained messages wait.
+    pub fn retained_waiting(&self) -> usize {
+        self.retained.len()
+    }
+
+    /// Whether the client takes nothing and should be disconnected.
+    pub fn is_hopeless(&self) -> bool {
+        self.queue.lock().is_hopeless()
+    }
+
+    /// What the queue had no room for since the last time. `waker` is woken when there is something new in the queue.
+    pub fn look(&mut self, waker: &Waker) -> Dropped {
+        let mut queue = self.queue.lock();
+        queue.set_waker(waker);
+        let (dropped, given_up) = queue.take_dropped();
+        self.moves.done.extend(given_up);
+        dropped
     }
 
     /// Encodes what may go out now, until `output` is full, the window is, or nothing is left.
@@ -152,40 +162,83 @@ impl Outbound {
                 }
             }
         }
-        while !self.outflow.is_resending() && output.len() < limits::SESSION_OUTPUT_BYTES {
-            let Some(delivery) = self.queue.front() else { break };
-            if delivery.qos != QoS::AtMostOnce && !self.outflow.has_room() {
-                break;
-            }
-            let Some(delivery) = self.queue.pop_front() else { break };
-            self.queued_bytes -= weight(&delivery);
-            if remaining_expiry(&delivery, now) == Some(0) {
-                filled.expired += 1;
-                self.moves.done.extend(delivery.offset);
-                continue;
-            }
-            if encoded_len(client, &delivery) > client.packet_bytes_max {
-                filled.too_large += 1;
-                self.moves.done.extend(delivery.offset);
-                continue;
-            }
-            filled.delivered += 1;
-            match delivery.qos {
-                QoS::AtMostOnce => encode(output, client, &delivery, None, false, now),
-                qos => {
-                    let packet_id = self.outflow.send(qos, delivery.clone());
-                    if let (Some(packet_id), Some(offset)) = (packet_id, delivery.offset) {
-                        self.moves.sent.push((packet_id, offset));
-                        self.moves.hold_output |= qos == QoS::ExactlyOnce;
-                    }
-                    encode(output, client, &delivery, packet_id, false, now);
-                }
-            }
+        if self.outflow.is_resending() {
+            return filled;
         }
-        if self.queue.is_empty() && self.queue.capacity() > limits::IDLE_QUEUE_MESSAGES {
-            self.queue = VecDeque::new();
+        self.fill_retained(output, client, now, &mut filled);
+        if self.retained.is_empty() {
+            self.fill_from_queue(output, client, now, &mut filled);
         }
         filled
+    }
+
+    fn fill_retained(
+        &mut self,
+        output: &mut BytesMut,
+        client: &ClientLimits,
+        now: Instant,
+        filled: &mut Filled,
+    ) {
+        while let Some(delivery) = self.retained.front()
+            && output.len() < limits::SESSION_OUTPUT_BYTES
+            && (delivery.qos == QoS::AtMostOnce || self.outflow.has_room())
+        {
+            let Some(delivery) = self.retained.pop_front() else { break };
+            self.send(delivery, output, client, now, filled);
+        }
+        if self.retained.is_empty() && self.retained.capacity() > limits::IDLE_QUEUE_MESSAGES {
+            self.retained = VecDeque::new();
+        }
+    }
+
+    fn fill_from_queue(
+        &mut self,
+        output: &mut BytesMut,
+        client: &ClientLimits,
+        now: Instant,
+        filled: &mut Filled,
+    ) {
+        let shared = self.queue.clone();
+        let mut queue = shared.lock();
+        while let Some(delivery) = queue.front()
+            && output.len() < limits::SESSION_OUTPUT_BYTES
+            && (delivery.qos == QoS::AtMostOnce || self.outflow.has_room())
+        {
+            let Some(delivery) = queue.take() else { break };
+            self.send(delivery, output, client, now, filled);
+        }
+        shared.note_taken(&mut queue);
+    }
+
+    /// Encodes one message, unless it is too old or too large for the client.
+    fn send(
+        &mut self,
+        delivery: Delivery,
+        output: &mut BytesMut,
+        client: &ClientLimits,
+        now: Instant,
+        filled: &mut Filled,
+    ) {
+        if remaining_expiry(&delivery, now) == Some(0) {
+            filled.expired += 1;
+            self.moves.done.extend(delivery.offset);
+            return;
+        }
+        if encoded_len(client, &delivery) > client.packet_bytes_max {
+            filled.too_large += 1;
+            self.moves.done.extend(delivery.offset);
+            return;
+        }
+        filled.delivered += 1;
+        if delivery.qos == QoS::AtMostOnce {
+            return encode(output, client, &delivery, None, false, now);
+        }
+        let packet_id = self.outflow.send(delivery.qos, delivery.clone());
+        if let (Some(packet_id), Some(offset)) = (packet_id, delivery.offset) {
+            self.moves.sent.push((packet_id, offset));
+            self.moves.hold_output |= delivery.qos == QoS::ExactlyOnce;
+        }
+        encode(output, client, &delivery, packet_id, false, now);
     }
 
     /// PUBACK arrived.
@@ -238,14 +291,6 @@ fn ignore_repeated(result: Result<(), UnexpectedAcknowledgement>) -> Result<(), 
         Err(UnexpectedAcknowledgement::NotFound) => Ok(()),
         other => other,
     }
-}
-
-/// What a message counts in the queue.
-fn weight(delivery: &Delivery) -> usize {
-    let message = &delivery.message;
-    let content =
-        message.topic_name.as_str().len() + message.properties.as_bytes().len() + message.payload.len();
-    content + std::mem::size_of::<Delivery>()
 }
 
 /// The seconds that a message has left, where it expires at all.

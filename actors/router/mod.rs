@@ -53,7 +53,7 @@ impl Router {
     /// A Router without brokers and subscriptions that appends to `log`.
     pub fn new(log: Arc<MessageLog>, metrics: Arc<Metrics>, limits: RouterLimits) -> Router {
         Router {
-            subscriptions: Subscriptions::new(metrics.clone()),
+            subscriptions: Subscriptions::new(),
             retained: Retained::new(limits.retained_messages_max),
             upstreams: Upstreams::default(),
             acknowledgements: Arc::default(),
@@ -108,7 +108,7 @@ impl Handler<Route> for Router {
 
     fn handle(&mut self, route: Route, _: &mut Context<Self>) -> Routed {
         let (origin, count) = (route.origin, route.batch.len());
-        let routed = self.route(route);
+        let routed = self.route_with_patience(route);
         if origin == Origin::Device {
             // What is returned comes again.
             self.metrics.messages_received.inc_by((count - routed.returned.len()) as u64);

@@ -7,9 +7,10 @@ use mqtt::{Message as ApplicationMessage, PacketId, QoS, ReasonCode};
 
 use super::Router;
 use super::subscriptions::Receiver;
+use crate::Origin;
 use crate::acknowledgement::Policy;
 use crate::message_log::Entry;
-use crate::messages::{ExactlyOnce, Outcome, Route, Routed, SessionId};
+use crate::messages::{ExactlyOnce, Outcome, Route, Routed, SessionId, WaitFor};
 use crate::promise::{Promise, UpstreamPromise};
 use crate::store::Annex;
 use crate::timestamp::unix_micros;
@@ -29,7 +30,21 @@ struct Plan {
 }
 
 impl Router {
-    pub(super) fn route(&mut self, route: Route) -> Routed {
+    /// Routes a batch, as far as subscribers keep up who drain their queues; publishers that can wait do so.
+    pub(super) fn route_with_patience(&mut self, mut route: Route) -> Routed {
+        let can_wait = matches!(route.origin, Origin::Device | Origin::Upstream(_));
+        let Some((first, queue)) = can_wait.then(|| self.subscriptions.held_up(&route.batch)).flatten()
+        else {
+            return self.route(route);
+        };
+        let mut later = route.batch.split_off(first);
+        let mut routed = if route.batch.is_empty() { Routed::default() } else { self.route(route) };
+        routed.returned.append(&mut later);
+        routed.wait_for.get_or_insert(WaitFor::Subscriber(queue));
+        routed
+    }
+
+    fn route(&mut self, route: Route) -> Routed {
         if self.goes_as_a_whole(&route) { self.route_whole(route) } else { self.route_each(route) }
     }
 
@@ -56,10 +71,10 @@ impl Router {
                 let receivers = self.subscriptions.receivers_of(&message.topic_name);
                 self.subscriptions.deliver(message, &receivers, publisher, received_at, None);
             }
-            self.subscriptions.flush();
         }
         let promise = plain_promise(self.acknowledgements.policy, appended.durable_end);
-        Routed { promise, wait_for: appended.wait_for, ..Routed::default() }
+        let wait_for = appended.wait_for.map(WaitFor::Log);
+        Routed { promise, wait_for, ..Routed::default() }
     }
 
     fn route_each(&mut self, route: Route) -> Routed {
@@ -94,7 +109,7 @@ impl Router {
         let outcomes = self.outcomes(&batch, &plans, appended.durable_end);
         self.retain_and_deliver(batch, plans, publisher);
         let promise = plain_promise(self.acknowledgements.policy, appended.durable_end);
-        Routed { promise, outcomes, returned, wait_for: appended.wait_for }
+        Routed { promise, outcomes, returned, wait_for: appended.wait_for.map(WaitFor::Log) }
     }
 
     fn plan(&mut self, message: &ApplicationMessage, publisher: Option<SessionId>) -> Plan {
@@ -199,7 +214,6 @@ impl Router {
                 self.subscriptions.deliver(message, &receivers, publisher, received_at, plan.offset);
             }
         }
-        self.subscriptions.flush();
     }
 }
 

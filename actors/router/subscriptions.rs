@@ -4,15 +4,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use actix::prelude::Recipient as Addressee;
 use foldhash::fast::RandomState;
 use mqtt::packet::SubscriptionOptions;
 use mqtt::topic::trie::FilterTrie;
 use mqtt::{Message as ApplicationMessage, QoS, TopicFilter, TopicName};
 
-use crate::messages::{Deliver, Delivery, SessionId, Subscribe};
+use crate::delivery_queue::DeliveryQueue;
+use crate::limits;
+use crate::messages::{Delivery, SessionId, Subscribe};
 use crate::store::{Recipient, SessionKey};
-use crate::{Metrics, limits};
 
 /// All subscriptions of all sessions.
 pub struct Subscriptions {
@@ -22,9 +22,8 @@ pub struct Subscriptions {
     receivers: HashMap<TopicName, Arc<[Receiver]>, RandomState>,
     /// How many subscribers survive the process.
     durable: usize,
-    /// Who has something in its batch.
-    concerned: Vec<SessionId>,
-    metrics: Arc<Metrics>,
+    /// Queues that publishers were to wait for when they were last filled.
+    pressed: Vec<Arc<DeliveryQueue>>,
 }
 
 #[derive(Clone, Copy)]
@@ -34,12 +33,10 @@ struct Subscription {
 }
 
 struct Subscriber {
-    deliver: Addressee<Deliver>,
+    queue: Arc<DeliveryQueue>,
     /// The key of a session that survives the process.
     durable: Option<SessionKey>,
     subscriptions: usize,
-    /// What the current batch has for the session.
-    batch: Vec<Delivery>,
 }
 
 /// One session that gets a topic's messages, with all its matching subscriptions taken together: one delivery
@@ -47,6 +44,7 @@ struct Subscriber {
 #[derive(Clone)]
 pub struct Receiver {
     session_id: SessionId,
+    queue: Arc<DeliveryQueue>,
     durable: Option<SessionKey>,
     qos: QoS,
     retain_as_published: bool,
@@ -57,14 +55,13 @@ pub struct Receiver {
 
 impl Subscriptions {
     /// None yet.
-    pub fn new(metrics: Arc<Metrics>) -> Subscriptions {
+    pub fn new() -> Subscriptions {
         Subscriptions {
             trie: FilterTrie::new(),
             subscribers: HashMap::default(),
             receivers: HashMap::default(),
             durable: 0,
-            concerned: Vec::new(),
-            metrics,
+            pressed: Vec::new(),
         }
     }
 
@@ -95,12 +92,7 @@ impl Subscriptions {
         let is_new = self.trie.insert(filter, session_id, Subscription { options, identifier }).is_none();
         let entry = self.subscribers.entry(session_id).or_insert_with(|| {
             self.durable += usize::from(subscriber.durable.is_some());
-            Subscriber {
-                deliver: subscriber.deliver.clone(),
-                durable: subscriber.durable,
-                subscriptions: 0,
-                batch: Vec::new(),
-            }
+            Subscriber { queue: subscriber.queue.clone(), durable: subscriber.durable, subscriptions: 0 }
         });
         entry.subscriptions += usize::from(is_new);
         is_new
@@ -122,8 +114,7 @@ impl Subscriptions {
         true
     }
 
-    /// Puts a message into the batch of everyone who gets it; see [`Subscriptions::flush`]. `offset` is where the log
-    /// has it for durable sessions.
+    /// Puts a message into the queue of everyone who gets it. `offset` is where the log has it for durable sessions.
     pub fn deliver(
         &mut self,
         message: ApplicationMessage,
@@ -134,32 +125,39 @@ impl Subscriptions {
     ) {
         let message = Arc::new(message);
         for receiver in receivers.iter().filter(|receiver| receiver.gets(publisher)) {
-            let Some(subscriber) = self.subscribers.get_mut(&receiver.session_id) else { continue };
-            if subscriber.batch.is_empty() {
-                self.concerned.push(receiver.session_id);
-            }
             let qos = message.qos.min(receiver.qos);
-            subscriber.batch.push(Delivery {
+            let delivery = Delivery {
                 message: message.clone(),
                 qos,
                 retain: message.retain && receiver.retain_as_published,
                 subscription_identifiers: receiver.identifiers.clone(),
                 received_at,
                 offset: offset.filter(|_| receiver.durable.is_some() && qos > QoS::AtMostOnce),
-            });
+            };
+            if receiver.queue.push(delivery, received_at) {
+                self.note_pressed(&receiver.queue);
+            }
         }
     }
 
-    /// Hands everyone its batch, each in one message.
-    pub fn flush(&mut self) {
-        for session_id in self.concerned.drain(..) {
-            let Some(subscriber) = self.subscribers.get_mut(&session_id) else { continue };
-            let batch = std::mem::take(&mut subscriber.batch);
-            let count = batch.len() as u64;
-            if subscriber.deliver.try_send(Deliver { batch }).is_err() {
-                self.metrics.deliveries_dropped.with_label_values(&["mailbox_full"]).inc_by(count);
-            }
+    fn note_pressed(&mut self, queue: &Arc<DeliveryQueue>) {
+        if !self.pressed.iter().any(|known| Arc::ptr_eq(known, queue)) {
+            self.pressed.push(queue.clone());
         }
+    }
+
+    /// The first message of a batch that a connected subscriber should not get before it has caught up, and whose
+    /// queue that is. Subscribers that do not drain their queues hold up nobody.
+    pub fn held_up(&mut self, batch: &[ApplicationMessage]) -> Option<(usize, Arc<DeliveryQueue>)> {
+        self.pressed.retain(|queue| queue.is_pressed());
+        if self.pressed.is_empty() {
+            return None;
+        }
+        batch.iter().enumerate().find_map(|(index, message)| {
+            let receivers = self.receivers_of(&message.topic_name);
+            let pressed = receivers.iter().find(|receiver| receiver.queue.is_pressed())?;
+            Some((index, pressed.queue.clone()))
+        })
     }
 
     /// Everyone who gets a topic's messages.
@@ -179,14 +177,18 @@ impl Subscriptions {
                     receiver.own_messages |= !options.no_local;
                     receiver.identifiers.extend(subscription.identifier);
                 }
-                None => by_session.push(Receiver {
-                    session_id: *session_id,
-                    durable: subscribers.get(session_id).and_then(|subscriber| subscriber.durable),
-                    qos: options.qos,
-                    retain_as_published: options.retain_as_published,
-                    own_messages: !options.no_local,
-                    identifiers: subscription.identifier.into_iter().collect(),
-                }),
+                None => {
+                    let Some(subscriber) = subscribers.get(session_id) else { return };
+                    by_session.push(Receiver {
+                        session_id: *session_id,
+                        queue: subscriber.queue.clone(),
+                        durable: subscriber.durable,
+                        qos: options.qos,
+                        retain_as_published: options.retain_as_published,
+                        own_messages: !options.no_local,
+                        identifiers: subscription.identifier.into_iter().collect(),
+                    });
+                }
             }
         });
         let receivers: Arc<[Receiver]> = by_session.into();

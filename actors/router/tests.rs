@@ -13,7 +13,8 @@ use crate::BrokerId;
 use crate::broker::{BrokerSource, SharedBroker};
 use crate::broker_changes::BrokerChanges;
 use crate::connection::Connection;
-use crate::messages::{Deliver, SessionId};
+use crate::delivery_queue::{AbsentSubscriber, DeliveryQueue, QueueLimits, SlowSubscriber};
+use crate::messages::{SessionId, WaitFor};
 use crate::upstream_broker::PanicForTest;
 
 /// Makes the actor of the first broker panic.
@@ -56,43 +57,47 @@ impl Scene {
         self.router.send(route).await.expect("the Router runs");
     }
 
-    async fn subscribe(&self, session: u64, filter: &str, options: SubscriptionOptions) -> Inbox {
-        let (sender, inbox) = tokio::sync::mpsc::unbounded_channel();
-        let deliver = Collector(sender).start().recipient();
+    async fn subscribe(
+        &self,
+        session: u64,
+        filter: &str,
+        options: SubscriptionOptions,
+    ) -> Arc<DeliveryQueue> {
+        let queue = DeliveryQueue::new(QueueLimits {
+            messages_max: 100,
+            bytes_max: 1 << 16,
+            slow: SlowSubscriber::default(),
+            absent: AbsentSubscriber::default(),
+        });
+        queue.set_connected(true);
         let subscriptions = vec![(TopicFilter::new(filter).expect("a filter"), options)];
         let subscription_identifier = Some(session as u32);
         let session_id = SessionId(session);
         let subscribe = Subscribe {
             session_id,
-            deliver,
+            queue: queue.clone(),
             subscriptions,
             subscription_identifier,
             durable: None,
             restored: false,
         };
         self.router.send(subscribe).await.expect("the Router runs");
-        inbox
+        queue
     }
 }
 
-type Inbox = tokio::sync::mpsc::UnboundedReceiver<String>;
-
-/// Stands in for a session.
-struct Collector(tokio::sync::mpsc::UnboundedSender<String>);
-
-impl Actor for Collector {
-    type Context = Context<Self>;
+/// The text of the next message in a queue, if there is one.
+fn next_text(queue: &DeliveryQueue) -> Option<String> {
+    let delivery = queue.lock().take()?;
+    Some(String::from_utf8_lossy(&delivery.message.payload).into_owned())
 }
 
-impl Handler<Deliver> for Collector {
-    type Result = ();
-
-    fn handle(&mut self, deliver: Deliver, _: &mut Context<Self>) {
-        for delivery in deliver.batch {
-            let text = String::from_utf8_lossy(&delivery.message.payload).into_owned();
-            self.0.send(text).expect("the test listens");
-        }
-    }
+/// Takes everything, as a session does, and answers how much it was.
+fn take_all(queue: &DeliveryQueue) -> usize {
+    let mut state = queue.lock();
+    let taken = std::iter::from_fn(|| state.take()).count();
+    queue.note_taken(&mut state);
+    taken
 }
 
 fn message(topic: &str, text: &str) -> mqtt::Message {
@@ -237,12 +242,12 @@ async fn stale_definitions_are_ignored() {
 async fn a_message_goes_once_to_each_subscriber_and_not_to_its_publisher_if_that_says_so() {
     let scene = Scene::new();
     let own = SubscriptionOptions { no_local: true, ..SubscriptionOptions::default() };
-    let mut publisher = scene.subscribe(0, "#", own).await;
-    let mut other = scene.subscribe(1, "t", SubscriptionOptions::default()).await;
+    let publisher = scene.subscribe(0, "#", own).await;
+    let other = scene.subscribe(1, "t", SubscriptionOptions::default()).await;
     scene.subscribe(2, "u", SubscriptionOptions::default()).await;
     scene.publish(&["1", "2"]).await;
-    assert_eq!(within(other.recv()).await.as_deref(), Some("1"));
-    assert_eq!(within(other.recv()).await.as_deref(), Some("2"));
+    assert_eq!(next_text(&other).as_deref(), Some("1"));
+    assert_eq!(next_text(&other).as_deref(), Some("2"));
     let unsubscribe = |session, filter| Unsubscribe {
         session_id: SessionId(session),
         topic_filters: vec![TopicFilter::new(filter).expect("a filter")],
@@ -250,6 +255,49 @@ async fn a_message_goes_once_to_each_subscriber_and_not_to_its_publisher_if_that
     assert_eq!(scene.router.send(unsubscribe(1, "t")).await, Ok(vec![true]));
     assert_eq!(scene.router.send(unsubscribe(1, "t")).await, Ok(vec![false]));
     scene.publish(&["3"]).await;
-    assert_eq!(within(other.recv()).await, None, "its mailbox went with its subscription");
-    assert!(publisher.try_recv().is_err());
+    assert!(other.is_empty() && publisher.is_empty());
+}
+
+#[actix::test]
+async fn publishers_wait_for_a_connected_subscriber_who_drains_its_queue_and_lose_nothing() {
+    let scene = Scene::new();
+    let queue = scene.subscribe(1, "t", SubscriptionOptions::default()).await;
+    let text = "x".repeat(1_000);
+    let mut sent = 0;
+    let (returned, wait_for) = loop {
+        let batch = vec![message("t", &text), message("u", "for nobody"), message("t", &text)];
+        let routed = scene.router.send(Route::new(Origin::Device, batch)).await.expect("the Router runs");
+        sent += 2;
+        if !routed.returned.is_empty() {
+            break (routed.returned, routed.wait_for);
+        }
+        assert!(sent < 1_000, "nobody had to wait");
+    };
+    assert_eq!(returned.len(), 3, "the whole batch comes again");
+    let Some(WaitFor::Subscriber(waited_for)) = wait_for else { panic!("not for the subscriber") };
+    let elsewhere = Route::new(Origin::Device, vec![message("u", "x")]);
+    assert!(scene.router.send(elsewhere).await.expect("the Router runs").returned.is_empty());
+
+    let waiting = actix::spawn(async move { waited_for.room().await });
+    tokio::task::yield_now().await;
+    let taken = take_all(&queue);
+    within(waiting).await.expect("it is over");
+    assert_eq!(taken, sent - 2);
+    let again = scene.router.send(Route::new(Origin::Device, returned)).await.expect("the Router runs");
+    assert!(again.returned.is_empty() && queue.len() == 2);
+}
+
+#[actix::test]
+async fn nobody_waits_for_a_subscriber_who_takes_nothing() {
+    let scene = Scene::new();
+    let queue = scene.subscribe(1, "t", SubscriptionOptions::default()).await;
+    let batch = || vec![message("t", &"x".repeat(40_000))];
+    let send = async |batch| scene.router.send(Route::new(Origin::Device, batch)).await.expect("it runs");
+    assert!(send(batch()).await.returned.is_empty());
+    let Some(WaitFor::Subscriber(waited_for)) = send(batch()).await.wait_for else { panic!("nobody waits") };
+    within(waited_for.room()).await;
+    for _ in 0..3 {
+        assert!(send(batch()).await.returned.is_empty(), "it is left alone now");
+    }
+    assert_eq!(queue.lock().take_dropped().0.slow, 3);
 }

@@ -17,9 +17,9 @@ impl UpstreamBroker {
         }));
     }
 
-    fn routed(&mut self, routed: Routed, count: usize, context: &mut Context<Self>) {
+    fn routed(&mut self, mut routed: Routed, count: usize, context: &mut Context<Self>) {
         let Phase::Connected(link) = &mut self.phase else { return };
-        let (is_full, wait_for) = (!routed.returned.is_empty(), routed.wait_for);
+        let (is_full, wait_for) = (!routed.returned.is_empty(), routed.wait_for.take());
         self.status.count_received((count - routed.returned.len()) as u64);
         let log = self.context.log.clone();
         self.inbox.routed(routed, count, &log);
@@ -29,8 +29,8 @@ impl UpstreamBroker {
         link.pause_reading();
         let pause = async move {
             match wait_for {
-                Some(laggard) if !is_full => log.room(laggard).await,
-                _ => tokio::time::sleep(limits::QUOTA_RETRY).await,
+                Some(laggard) => laggard.room(&log).await,
+                None => tokio::time::sleep(limits::QUOTA_RETRY).await,
             }
         };
         context.spawn(pause.into_actor(self).map(|(), actor, context| {
