@@ -57,7 +57,7 @@ impl SessionRegistry {
     /// Each session of before goes on without a connection, unless it was to end with that.
     fn restore_sessions(&mut self, context: &mut Context<Self>) {
         for stored in std::mem::take(&mut self.stored) {
-            if stored.expiry_secs == 0 {
+            if stored.expiry_secs == 0 && stored.will.is_none() {
                 self.record_ended(&stored.client_id);
                 continue;
             }

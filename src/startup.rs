@@ -130,6 +130,7 @@ fn actor_settings(settings: &Settings) -> ActorSettings {
             queued_bytes_max: limits.queued_bytes_max,
             slow_subscriber: SlowSubscriber::default(),
             absent_subscriber: AbsentSubscriber::default(),
+            restart_will_grace: settings.server.restart_will_grace,
             keep_alive_secs_max: limits.keep_alive_secs_max,
         },
         credentials: settings.auth.as_ref().map(|required| Credentials {

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::{ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _};
 use bytes::Bytes;
-use mqtt::packet::SubscriptionOptions;
+use mqtt::packet::{SubscriptionOptions, Will};
+use mqtt::property::PropertyId;
 use mqtt::session::SessionExpiry;
-use mqtt::{Message, Properties, QoS, TopicFilter, TopicName};
+use mqtt::{Message, Properties, Property, QoS, TopicFilter, TopicName};
 
 use super::DeviceSession;
 use crate::acknowledgement::Policy;
@@ -21,19 +22,40 @@ use crate::timestamp::{age, unix_micros};
 impl DeviceSession {
     /// A connection of a session begins: from now on it is durable if it outlives the connection.
     pub(super) fn record_connected(&mut self, session_present: bool) {
-        let outlives = !self.expiry.ends_with_connection() && self.shared.log.is_durable();
-        if self.durable.is_none() && !outlives {
+        let outlives =
+            self.durable.is_some() || (!self.expiry.ends_with_connection() && self.shared.log.is_durable());
+        self.has_stored_will = self.will.is_some() && self.shared.log.is_durable();
+        if !outlives && !self.has_stored_will {
             return;
         }
         let session = SessionKey::of_client(&self.client_id);
-        self.durable = Some(session);
-        // CONNACK says that there is a session: it goes out when that is stored.
-        self.output_gate = self.record_for(&[Change::SessionConnected {
+        self.durable = outlives.then_some(session);
+        self.is_stored = true;
+        let mut changes = vec![Change::SessionConnected {
             session,
             client_id: self.client_id.clone(),
             is_new: !session_present,
             expiry_secs: self.expiry.interval_secs(),
-        }]);
+        }];
+        if let Some(will) = self.will.as_deref() {
+            changes.push(Change::Will { session, will: Some(stored_will(will)) });
+        }
+        // CONNACK says that there is a session: it goes out when that is stored.
+        self.output_gate = self.record_for(&changes);
+    }
+
+    /// The Will was published, or will never be: a restart is not to publish it. `None` where none is stored.
+    pub(super) fn will_done(&mut self) -> Option<Change> {
+        let session = SessionKey::of_client(&self.client_id);
+        std::mem::take(&mut self.has_stored_will).then_some(Change::Will { session, will: None })
+    }
+
+    /// The Will is not to be published.
+    pub(super) fn drop_will(&mut self) {
+        (self.will, self.will_at) = (None, None);
+        if let Some(done) = self.will_done() {
+            self.record_for(&[done]);
+        }
     }
 
     /// The connection ended.
@@ -46,9 +68,9 @@ impl DeviceSession {
 
     /// The session is over, and no other one has taken its place.
     pub(super) fn record_ended(&mut self) {
-        if let Some(session) = self.durable.take()
-            && !self.superseded
-        {
+        (self.durable, self.has_stored_will) = (None, false);
+        if std::mem::take(&mut self.is_stored) && !self.superseded {
+            let session = SessionKey::of_client(&self.client_id);
             self.record_for(&[Change::SessionEnded { session }]);
         }
     }
@@ -147,6 +169,7 @@ impl DeviceSession {
     /// The session as it was before a restart, without a connection.
     pub fn restored(mut self, stored: StoredSession) -> DeviceSession {
         self.durable = Some(stored.key);
+        self.is_stored = true;
         self.expiry = SessionExpiry::from_connect(Some(stored.expiry_secs), u32::MAX);
         let now_micros = unix_micros();
         let ago = |age: Duration| Instant::now().checked_sub(age).unwrap_or_else(Instant::now);
@@ -157,6 +180,18 @@ impl DeviceSession {
             .expiry
             .ends_at(Instant::now())
             .map(|at| at.checked_sub(absent_for).unwrap_or_else(Instant::now));
+        if let Some((delay_secs, message)) = stored.will {
+            let delay = Duration::from_secs(delay_secs.into());
+            let due = Instant::now() + delay.saturating_sub(absent_for);
+            // Who was connected when the process died could not do otherwise than leave: it is given time to return.
+            let grace = Instant::now() + self.shared.limits.restart_will_grace;
+            let was_connected = stored.disconnected_at_micros.is_none();
+            self.will = Some(Box::new(will_of(message, delay_secs)));
+            self.will_at = Some(if was_connected { due.max(grace) } else { due });
+            self.has_stored_will = true;
+            self.may_return = was_connected;
+            self.ends_at = self.ends_at.map(|at| if was_connected { at.max(grace) } else { at });
+        }
         self.inflow.restore(stored.awaiting_release);
         let deliveries = stored.deliveries.into_iter().map(|stored| {
             let delivery = Delivery {
@@ -191,6 +226,36 @@ impl DeviceSession {
             let subscribed = self.shared.subscribe.send(subscribe).into_actor(self);
             context.wait(subscribed.map(|_, _, _| ()));
         }
+    }
+}
+
+/// A Will as it is written down: Will Delay Interval in seconds, and the message.
+fn stored_will(will: &Will) -> (u32, Message) {
+    let delay_secs = will.properties.will_delay_interval().unwrap_or(0);
+    (delay_secs, will_message(will.clone()))
+}
+
+/// The message that a Will publishes: its delay is no business of those who get it.
+pub(super) fn will_message(will: Will) -> Message {
+    Message {
+        topic_name: will.topic_name,
+        qos: will.qos,
+        retain: will.retain,
+        properties: will.properties.without(|id| id == PropertyId::WillDelayInterval),
+        payload: will.payload,
+    }
+}
+
+fn will_of(message: Message, delay_secs: u32) -> Will {
+    Will {
+        topic_name: message.topic_name,
+        qos: message.qos,
+        retain: message.retain,
+        properties: match delay_secs {
+            0 => message.properties,
+            _ => message.properties.with(Property::WillDelayInterval(delay_secs)),
+        },
+        payload: message.payload,
     }
 }
 

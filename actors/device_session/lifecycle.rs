@@ -8,12 +8,12 @@ use std::time::Instant;
 
 use actix::prelude::*;
 use mqtt::packet::{ConnAck, Connect, Disconnect, Packet, Will};
-use mqtt::property::PropertyId;
 use mqtt::session::{Inflow, KeepAlive, SessionExpiry, WillMoment, will_moment};
 use mqtt::topic::alias::InboundAliases;
-use mqtt::{ClientId, Message as ApplicationMessage, Properties, Property, ProtocolVersion, ReasonCode};
+use mqtt::{ClientId, Properties, Property, ProtocolVersion, ReasonCode};
 
 use super::inbound::Pending;
+use super::journal::will_message;
 use super::outbound::{ClientLimits, Outbound};
 use super::{Attachment, DeviceSession, Ending, SessionContext};
 use crate::acknowledgement::OnDeadline;
@@ -21,6 +21,7 @@ use crate::connection::Connection;
 use crate::message_log::Registration;
 use crate::messages::{Route, SessionEnded, SessionId, Unsubscribe};
 use crate::promise::HeldAnswers;
+use crate::timestamp::unix_micros;
 use crate::{Origin, limits};
 
 impl DeviceSession {
@@ -49,6 +50,9 @@ impl DeviceSession {
             inflow: Inflow::new(u16::MAX),
             subscriptions: HashSet::default(),
             will: None,
+            is_stored: false,
+            has_stored_will: false,
+            may_return: false,
             expiry: SessionExpiry::from_connect(None, 0),
             will_at: None,
             ends_at: None,
@@ -82,10 +86,11 @@ impl DeviceSession {
                 SessionExpiry::from_clean_session(connect.clean_start, limits.session_expiry_secs_max)
             }
         };
+        self.will = connect.will.clone().map(Box::new);
+        self.may_return = false;
         self.record_connected(session_present);
         // Answers of an earlier connection are of no use on this one.
         self.held = HeldAnswers::new(self.shared.acknowledgements.on_deadline == OnDeadline::Withhold);
-        self.will = connect.will.clone().map(Box::new);
         self.inflow.resume(if version.is_v5() { limits.receive_maximum } else { u16::MAX });
         let client = client_limits(connect);
         self.outbound.connected(&client);
@@ -158,7 +163,7 @@ impl DeviceSession {
         let will_delay_secs =
             self.will.as_ref().and_then(|will| will.properties.will_delay_interval()).unwrap_or(0);
         match will_moment(ending.end, will_delay_secs, self.expiry, now) {
-            WillMoment::Never => self.will = None,
+            WillMoment::Never => self.drop_will(),
             WillMoment::Now => self.publish_will(),
             WillMoment::At(at) => self.will_at = self.will.is_some().then_some(at),
         }
@@ -178,7 +183,7 @@ impl DeviceSession {
             self.will.as_ref().and_then(|will| will.properties.will_delay_interval()).unwrap_or(0);
         match will_moment(ending.end, will_delay_secs, self.expiry, Instant::now()) {
             WillMoment::Now => self.publish_will(),
-            WillMoment::Never | WillMoment::At(_) => self.will = None,
+            WillMoment::Never | WillMoment::At(_) => self.drop_will(),
         }
     }
 
@@ -186,6 +191,10 @@ impl DeviceSession {
     pub(super) fn retire(&mut self, reason_code: ReasonCode) {
         if self.attachment.is_some() {
             self.close_connection(&Ending::by_server(reason_code, reason_code.text()));
+        }
+        if self.may_return {
+            // It came back in time, if for another session.
+            self.will = None;
         }
         self.publish_will();
         self.end();
@@ -199,15 +208,14 @@ impl DeviceSession {
             let reason_code = ReasonCode::ServerShuttingDown;
             close(attachment, &Ending::by_server(reason_code, reason_code.text()))
         });
-        let will = self.will.take().map(|will| self.shared.router.send(self.will_route(*will)));
+        let will = self.send_will();
         if goodbye.is_some() {
             self.record_disconnected();
         }
         self.is_over = true;
         async move {
             if let Some(will) = will {
-                // A Router that is gone takes no Will.
-                let _ = will.await;
+                will.await;
             }
             if let Some(goodbye) = goodbye {
                 goodbye.await;
@@ -253,24 +261,29 @@ impl DeviceSession {
     }
 
     fn will_route(&self, will: Will) -> Route {
-        let message = ApplicationMessage {
-            topic_name: will.topic_name,
-            qos: will.qos,
-            retain: will.retain,
-            properties: will.properties.without(|id| id == PropertyId::WillDelayInterval),
-            payload: will.payload,
-        };
-        Route { publisher: Some(self.id), ..Route::new(Origin::Will, vec![message]) }
+        Route { publisher: Some(self.id), ..Route::new(Origin::Will, vec![will_message(will)]) }
     }
 
     fn publish_will(&mut self) {
+        if let Some(sent) = self.send_will() {
+            actix::spawn(sent);
+        }
+    }
+
+    /// Gives the Will to the Router; a restart publishes it again unless the Router had it.
+    fn send_will(&mut self) -> Option<impl Future<Output = ()> + use<>> {
         self.will_at = None;
-        let Some(will) = self.will.take() else { return };
+        let will = self.will.take()?;
         let routed = self.shared.router.send(self.will_route(*will));
-        actix::spawn(async move {
+        let (done, log) = (self.will_done(), self.shared.log.clone());
+        Some(async move {
             // A Router that is gone takes no Will.
-            let _ = routed.await;
-        });
+            if routed.await.is_ok()
+                && let Some(done) = done
+            {
+                log.append_changes(&[done], unix_micros());
+            }
+        })
     }
 
     /// The session is over: its subscriptions end, and the registry forgets it.

@@ -2,6 +2,7 @@
 //! in is handled in `inbound`, what goes out in `outbound`, and how connections come and go in `lifecycle`.
 
 mod answers;
+mod context;
 mod inbound;
 mod journal;
 mod lifecycle;
@@ -9,7 +10,6 @@ mod outbound;
 
 use std::collections::HashSet;
 use std::pin::Pin;
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context as Task, Poll};
 use std::time::Instant;
@@ -22,73 +22,16 @@ use mqtt::topic::alias::InboundAliases;
 use mqtt::{ClientId, ReasonCode, TopicFilter};
 use tokio::time::Sleep;
 
-use crate::acknowledgement::Acknowledgements;
 use crate::connection::{Connection, ConnectionError};
-use crate::delivery_queue::{AbsentSubscriber, QueueLimits, SlowSubscriber};
-use crate::message_log::{MessageLog, Registration};
-use crate::messages::{Drain, Resume, Retire, Route, SessionEnded, SessionId, Subscribe, Unsubscribe};
+use crate::limits;
+use crate::message_log::Registration;
+use crate::messages::{Drain, Resume, Retire, SessionEnded, SessionId};
 use crate::promise::HeldAnswers;
 use crate::store::SessionKey;
-use crate::{Metrics, limits};
 use answers::Answer;
+pub use context::{SessionContext, SessionLimits};
 use inbound::Pending;
 use outbound::{ClientLimits, Outbound};
-
-/// What clients may ask for.
-#[derive(Clone, Copy, Debug)]
-pub struct SessionLimits {
-    /// The longest packet that is accepted.
-    pub packet_bytes_max: usize,
-    /// How many QoS 1 and 2 messages a client may have unacknowledged.
-    pub receive_maximum: u16,
-    /// How many Topic Aliases a client may set.
-    pub topic_alias_maximum: u16,
-    /// How many clients may be connected.
-    pub connections_max: usize,
-    /// How long a session may outlive its connection, in seconds.
-    pub session_expiry_secs_max: u32,
-    /// How many messages wait for an absent client.
-    pub queued_messages_max: usize,
-    /// How many bytes wait for a client.
-    pub queued_bytes_max: usize,
-    /// What happens to messages beyond that for a connected client.
-    pub slow_subscriber: SlowSubscriber,
-    /// What happens to messages beyond that for an absent client.
-    pub absent_subscriber: AbsentSubscriber,
-    /// The longest Keep Alive in seconds; 0 leaves it to the client.
-    pub keep_alive_secs_max: u16,
-}
-
-impl SessionLimits {
-    fn queue_limits(&self) -> QueueLimits {
-        QueueLimits {
-            messages_max: self.queued_messages_max,
-            bytes_max: self.queued_bytes_max,
-            slow: self.slow_subscriber,
-            absent: self.absent_subscriber,
-        }
-    }
-}
-
-/// What all sessions share.
-pub struct SessionContext {
-    /// Where messages go.
-    pub router: Recipient<Route>,
-    /// Where subscriptions go.
-    pub subscribe: Recipient<Subscribe>,
-    /// Where subscriptions end.
-    pub unsubscribe: Recipient<Unsubscribe>,
-    /// The log, for back pressure.
-    pub log: Arc<MessageLog>,
-    /// What acknowledgements wait for.
-    pub acknowledgements: Arc<Acknowledgements>,
-    /// Counters.
-    pub metrics: Arc<Metrics>,
-    /// How many sessions have a connection.
-    pub connected: AtomicUsize,
-    /// What clients may ask for.
-    pub limits: SessionLimits,
-}
 
 /// The actor.
 pub struct DeviceSession {
@@ -101,6 +44,12 @@ pub struct DeviceSession {
     inflow: Inflow,
     subscriptions: HashSet<TopicFilter, RandomState>,
     will: Option<Box<Will>>,
+    /// Whether a restart would find anything of the session.
+    is_stored: bool,
+    /// Whether a restart would find the Will.
+    has_stored_will: bool,
+    /// The client lost its connection with the process that died, so its Will waits whether it comes back.
+    may_return: bool,
     expiry: SessionExpiry,
     /// While there is no connection: when to publish the Will, and when to end.
     will_at: Option<Instant>,
@@ -357,8 +306,9 @@ impl Handler<Resume> for DeviceSession {
     type Result = ();
 
     fn handle(&mut self, Resume(offer): Resume, _: &mut Context<Self>) {
-        if self.attachment.is_some() && self.expiry.ends_with_connection() {
-            // This Session ends with the connection that is taken over, so it cannot be resumed `[MQTT-3.1.2-6]`.
+        if self.expiry.ends_with_connection() {
+            // This Session ends with its connection, taken over or lost with the process that died, so it cannot be
+            // resumed `[MQTT-3.1.2-6]`.
             self.retire(ReasonCode::SessionTakenOver);
         }
         if self.is_over {
@@ -369,7 +319,7 @@ impl Handler<Resume> for DeviceSession {
             let text = format!("taken over from {}", attach.connection.peer());
             self.detach_for_takeover(&Ending::by_server(ReasonCode::SessionTakenOver, &text));
         }
-        self.will_at = None;
+        self.drop_will();
         self.attach(&attach.connect, attach.connection, true, false);
     }
 }

@@ -37,7 +37,8 @@ pub struct LiveCursor {
 /// A change of durable state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// A client connected to a session that outlives its connection. A new one replaces all that was there.
+    /// A client connected. A new session replaces all that was there; the Will of an earlier connection does not count
+    /// any more.
     SessionConnected {
         /// Whose.
         session: SessionKey,
@@ -56,6 +57,13 @@ pub enum Change {
         expiry_secs: u32,
         /// When, in microseconds since the Unix epoch.
         at_micros: u64,
+    },
+    /// The connection has a Will, or has none any more.
+    Will {
+        /// Whose.
+        session: SessionKey,
+        /// Will Delay Interval in seconds, and the message.
+        will: Option<(u32, Message)>,
     },
     /// The session is over.
     SessionEnded {

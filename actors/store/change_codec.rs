@@ -23,6 +23,7 @@ const UPSTREAM_RECEIVED: u8 = 13;
 const UPSTREAM_DONE: u8 = 14;
 const UPSTREAM_SESSION_LOST: u8 = 15;
 const BROKER_FORGOTTEN: u8 = 16;
+const WILL: u8 = 17;
 
 impl Change {
     /// Appends the change.
@@ -32,6 +33,7 @@ impl Change {
             Change::SessionConnected { session, .. }
             | Change::SessionDisconnected { session, .. }
             | Change::SessionEnded { session }
+            | Change::Will { session, .. }
             | Change::Subscribed { session, .. }
             | Change::Unsubscribed { session, .. }
             | Change::Queued { session, .. }
@@ -58,10 +60,9 @@ impl Change {
     pub fn decode(bytes: &[u8]) -> Option<Change> {
         let mut fields = Fields::new(bytes);
         let tag = fields.u8()?;
-        let change = if tag < CURSOR {
-            decode_of_session(tag, &mut fields)?
-        } else {
-            decode_of_broker(tag, &mut fields)?
+        let change = match tag {
+            CURSOR..=BROKER_FORGOTTEN => decode_of_broker(tag, &mut fields)?,
+            _ => decode_of_session(tag, &mut fields)?,
         };
         fields.is_empty().then_some(change)
     }
@@ -71,6 +72,7 @@ impl Change {
             Change::SessionConnected { .. } => SESSION_CONNECTED,
             Change::SessionDisconnected { .. } => SESSION_DISCONNECTED,
             Change::SessionEnded { .. } => SESSION_ENDED,
+            Change::Will { .. } => WILL,
             Change::Subscribed { .. } => SUBSCRIBED,
             Change::Unsubscribed { .. } => UNSUBSCRIBED,
             Change::Queued { .. } => QUEUED,
@@ -97,6 +99,13 @@ impl Change {
             Change::SessionDisconnected { expiry_secs, at_micros, .. } => {
                 buffer.put_u32_le(*expiry_secs);
                 buffer.put_u64_le(*at_micros);
+            }
+            Change::Will { will, .. } => {
+                buffer.put_u8(u8::from(will.is_some()));
+                if let Some((delay_secs, message)) = will {
+                    buffer.put_u32_le(*delay_secs);
+                    MessageParts::from(message).put(buffer);
+                }
             }
             Change::Subscribed { filter, options, identifier, .. } => {
                 put_text(buffer, filter.as_str());
@@ -174,6 +183,10 @@ fn decode_of_session(tag: u8, fields: &mut Fields<'_>) -> Option<Change> {
             Change::SessionDisconnected { session, expiry_secs, at_micros: fields.u64()? }
         }
         SESSION_ENDED => Change::SessionEnded { session },
+        WILL => {
+            let will = if fields.flag()? { Some((fields.u32()?, fields.message()?)) } else { None };
+            Change::Will { session, will }
+        }
         SUBSCRIBED => {
             let filter = fields.filter()?;
             let options = fields.subscription_options()?;
@@ -245,7 +258,7 @@ mod tests {
             let bytes = encoded(&change);
             prop_assert_eq!(Change::decode(&bytes), Some(change.clone()));
             // Bytes behind a message would be part of its payload.
-            if !matches!(change, Change::Queued { .. }) {
+            if !matches!(change, Change::Queued { .. } | Change::Will { will: Some(_), .. }) {
                 prop_assert_eq!(Change::decode(&[&bytes[..], &[0]].concat()), None);
                 prop_assert_eq!(Change::decode(&bytes[..bytes.len() - 1]), None);
             }
@@ -279,7 +292,7 @@ mod tests {
     fn an_unknown_tag_is_refused() {
         let bytes = encoded(&Change::SessionEnded { session: crate::store::SessionKey(1) });
         assert!(Change::decode(&bytes).is_some());
-        for tag in [0, 17, 255] {
+        for tag in [0, 18, 255] {
             assert_eq!(Change::decode(&[&[tag], &bytes[1..]].concat()), None);
         }
     }

@@ -138,6 +138,7 @@ impl<'k, 'a> GroupDraft<'k, 'a> {
             Change::SessionDisconnected { session, expiry_secs, at_micros } => {
                 self.session(session).disconnect(expiry_secs, at_micros, tables)?;
             }
+            Change::Will { session, will } => self.session(session).set_will(will),
             Change::SessionEnded { session } => self.wipe(session, tables)?,
             Change::Subscribed { session, filter, options, identifier } => {
                 let row = (options.as_u8(ProtocolVersion::V5), identifier);

@@ -13,6 +13,7 @@ pub mod keeper;
 #[cfg(test)]
 mod samples;
 mod session_draft;
+mod session_rows;
 mod slot;
 mod state_store;
 mod stored;

@@ -131,6 +131,8 @@ fn any_change_of_session() -> impl Strategy<Value = Change> {
             Change::SessionDisconnected { session, expiry_secs, at_micros }
         }),
         1 => any_session().prop_map(|session| Change::SessionEnded { session }),
+        2 => (any_session(), prop::option::of((any::<u32>(), any_message())))
+            .prop_map(|(session, will)| Change::Will { session, will }),
         3 => (any_session(), any_filter(), any_options(), any::<Option<u32>>()).prop_map(
             |(session, filter, options, identifier)| {
                 Change::Subscribed { session, filter, options, identifier }

@@ -1,12 +1,11 @@
 //! What a group of records makes of one session. What is stored is read when it is needed, and written when all
 //! records have been seen; a delivery that comes and goes in between leaves no trace.
 
-use std::ops::Bound;
-
-use mqtt::{PacketId, TopicFilter};
-use redb::{ReadableTable, Table};
+use mqtt::{Message, PacketId, TopicFilter};
+use redb::ReadableTable;
 
 use super::bodies::Bodies;
+use super::session_rows::{clear, put, write_will};
 use super::slot::{Outcome, Slot};
 use super::tables::{Delivery, SentAt, SessionRow, Stage, Tables, damaged};
 use super::{Map, OffsetMap, SessionKey, sorted};
@@ -27,6 +26,8 @@ pub struct SessionDraft {
     wiped: bool,
     /// The session by itself, if it changed.
     row: Option<SessionRow>,
+    /// The Will, if it changed: Will Delay Interval and message.
+    will: Option<Option<(u32, Message)>>,
     subscriptions: Map<TopicFilter, Slot<SubscriptionRow>>,
     inbound: Map<PacketId, Slot<()>>,
     deliveries: OffsetMap<Slot<Delivery>>,
@@ -43,6 +44,7 @@ impl SessionDraft {
             exists: stored,
             wiped: false,
             row: None,
+            will: None,
             subscriptions: Map::default(),
             inbound: Map::default(),
             deliveries: OffsetMap::default(),
@@ -59,6 +61,14 @@ impl SessionDraft {
     pub fn connect(&mut self, row: SessionRow) {
         self.exists = true;
         self.row = Some(row);
+        self.will = Some(None);
+    }
+
+    /// The connection has a Will, or has none any more.
+    pub fn set_will(&mut self, will: Option<(u32, Message)>) {
+        if self.exists {
+            self.will = Some(will);
+        }
     }
 
     /// The session was disconnected.
@@ -101,7 +111,7 @@ impl SessionDraft {
         self.subscriptions = Map::default();
         self.inbound = Map::default();
         self.packet_ids = Map::default();
-        (self.wiped, self.exists, self.row) = (true, false, None);
+        (self.wiped, self.exists, self.row, self.will) = (true, false, None, None);
         Ok(())
     }
 
@@ -327,6 +337,9 @@ impl SessionDraft {
             changed = true;
             tables.sessions.insert(key, &row.encode()[..])?;
         }
+        if let Some(will) = self.will {
+            changed |= write_will(key, will.as_ref(), tables)?;
+        }
         for (filter, slot) in sorted(self.subscriptions) {
             changed |= put(&mut tables.subscriptions, (key, filter.as_str()), slot)?;
         }
@@ -351,37 +364,4 @@ impl SessionDraft {
         }
         Ok(changed)
     }
-}
-
-fn put<'k, K: redb::Key + 'static, V: for<'v> redb::Value<SelfType<'v> = T> + 'static, T>(
-    table: &mut Table<'_, K, V>,
-    key: K::SelfType<'k>,
-    slot: Slot<T>,
-) -> Result<bool, redb::Error> {
-    match slot.outcome() {
-        Outcome::Nothing => return Ok(false),
-        Outcome::Put(value) => drop(table.insert(key, value)?),
-        Outcome::Remove => drop(table.remove(key)?),
-    }
-    Ok(true)
-}
-
-/// Removes all rows of a session or a broker. Returns whether there were any.
-fn clear(key: u128, tables: &mut Tables<'_>) -> Result<bool, redb::Error> {
-    let mut any = tables.sessions.remove(key)?.is_some();
-    let behind = key.checked_add(1).map_or(Bound::Unbounded, |next| Bound::Excluded((next, "")));
-    tables.subscriptions.retain_in((Bound::Included((key, "")), behind), |_, _| {
-        any = true;
-        false
-    })?;
-    tables.deliveries.retain_in((key, 0)..=(key, u64::MAX), |_, _| {
-        any = true;
-        false
-    })?;
-    tables.delivery_ids.retain_in((key, 0)..=(key, u16::MAX), |_, _| false)?;
-    tables.inbound.retain_in((key, 0)..=(key, u16::MAX), |_, _| {
-        any = true;
-        false
-    })?;
-    Ok(any)
 }

@@ -42,6 +42,8 @@ pub struct StoredSession {
     pub expiry_secs: u32,
     /// When the connection ended, in microseconds since the Unix epoch; `None` where it had not ended.
     pub disconnected_at_micros: Option<u64>,
+    /// Will Delay Interval in seconds and message of a Will that was not published.
+    pub will: Option<(u32, Message)>,
     /// Topic Filter, options and Subscription Identifier, in the order of the filters.
     pub subscriptions: Vec<(TopicFilter, SubscriptionOptions, Option<u32>)>,
     /// What was received at QoS 2 and not released, in ascending order.
@@ -133,6 +135,7 @@ pub fn read(
     };
     let places: Map<SessionKey, usize> =
         state.sessions.iter().enumerate().map(|(place, session)| (session.key, place)).collect();
+    read_wills(transaction, &places, &mut state.sessions)?;
     read_subscriptions(transaction, &places, &mut state.sessions)?;
     read_deliveries(transaction, &places, &mut state.sessions)?;
     read_inbound(transaction, &places, &mut state)?;
@@ -171,12 +174,30 @@ fn read_sessions(transaction: &ReadTransaction) -> Result<Vec<StoredSession>, re
             client_id: row.client_id,
             expiry_secs: row.expiry_secs,
             disconnected_at_micros: row.disconnected_at_micros,
+            will: None,
             subscriptions: Vec::new(),
             awaiting_release: Vec::new(),
             deliveries: Vec::new(),
         }));
     }
     Ok(sessions)
+}
+
+fn read_wills(
+    transaction: &ReadTransaction,
+    places: &Map<SessionKey, usize>,
+    sessions: &mut [StoredSession],
+) -> Result<(), redb::Error> {
+    for row in transaction.open_table(tables::WILLS)?.iter()? {
+        let (key, value) = row?;
+        let key = key.value();
+        let mut fields = Fields::new(value.value());
+        let will = readable(fields.u32().zip(fields.message()), "wills", format_args!("{key:032x}"));
+        if let (Some(will), Some(place)) = (will, places.get(&SessionKey(key))) {
+            sessions[*place].will = Some(will);
+        }
+    }
+    Ok(())
 }
 
 fn read_subscriptions(

@@ -18,6 +18,8 @@ pub const META_APPLIED: &str = "applied";
 pub const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 /// Session: a [`SessionRow`].
 pub const SESSIONS: TableDefinition<'_, u128, &[u8]> = TableDefinition::new("sessions");
+/// Session: Will Delay Interval and message of a Will that may have to be published.
+pub const WILLS: TableDefinition<'_, u128, &[u8]> = TableDefinition::new("wills");
 /// Session and Topic Filter: options and Subscription Identifier.
 pub const SUBSCRIPTIONS: TableDefinition<'_, (u128, &str), (u8, Option<u32>)> =
     TableDefinition::new("subscriptions");
@@ -45,6 +47,7 @@ pub const UPSTREAM_DONE: TableDefinition<'_, (u128, u64), ()> = TableDefinition:
 pub struct Tables<'t> {
     pub meta: Table<'t, &'static str, u64>,
     pub sessions: Table<'t, u128, &'static [u8]>,
+    pub wills: Table<'t, u128, &'static [u8]>,
     pub subscriptions: Table<'t, (u128, &'static str), (u8, Option<u32>)>,
     pub deliveries: Table<'t, (u128, u64), &'static [u8]>,
     pub delivery_ids: Table<'t, (u128, u16), u64>,
@@ -63,6 +66,7 @@ impl<'t> Tables<'t> {
         Ok(Tables {
             meta: transaction.open_table(META)?,
             sessions: transaction.open_table(SESSIONS)?,
+            wills: transaction.open_table(WILLS)?,
             subscriptions: transaction.open_table(SUBSCRIPTIONS)?,
             deliveries: transaction.open_table(DELIVERIES)?,
             delivery_ids: transaction.open_table(DELIVERY_IDS)?,

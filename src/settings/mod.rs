@@ -57,6 +57,8 @@ pub struct ServerSettings {
     pub connect_timeout: Duration,
     /// The whole of an orderly stop may take this long.
     pub drain_timeout: Duration,
+    /// Clients that were connected when the process died have this long to come back before their Wills are published.
+    pub restart_will_grace: Duration,
 }
 
 /// `[auth]` with `require_auth = true`: the User Name and Password that devices must present.

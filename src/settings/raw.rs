@@ -29,6 +29,7 @@ struct RawServer {
     listen: Vec<SocketAddr>,
     connect_timeout_secs: u64,
     drain_timeout_secs: u64,
+    restart_will_grace_secs: u64,
 }
 
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -96,6 +97,7 @@ impl Default for RawSettings {
                 listen: vec![SocketAddr::from(([0, 0, 0, 0], 1883))],
                 connect_timeout_secs: 10,
                 drain_timeout_secs: 5,
+                restart_will_grace_secs: 30,
             },
             auth: RawAuth { require_auth: false, username: String::new(), password: String::new() },
             web: RawWeb { listen: SocketAddr::from(([0, 0, 0, 0], 3000)), static_dir: "static".to_owned() },
@@ -163,6 +165,7 @@ impl RawSettings {
                 listen: server.listen,
                 connect_timeout: Duration::from_secs(server.connect_timeout_secs),
                 drain_timeout: Duration::from_secs(server.drain_timeout_secs),
+                restart_will_grace: Duration::from_secs(server.restart_will_grace_secs),
             },
             auth: require_auth.then_some(credentials),
             web: WebSettings { listen: web.listen, static_dir: PathBuf::from(web.static_dir) },
@@ -201,6 +204,7 @@ impl RawSettings {
                 listen: settings.server.listen.clone(),
                 connect_timeout_secs: settings.server.connect_timeout.as_secs(),
                 drain_timeout_secs: settings.server.drain_timeout.as_secs(),
+                restart_will_grace_secs: settings.server.restart_will_grace.as_secs(),
             },
             auth,
             web: RawWeb {

@@ -11,6 +11,7 @@ mod retention;
 mod sessions;
 mod sessions_in_flight;
 mod slow_neighbours;
+mod wills;
 
 use std::time::{Duration, Instant};
 

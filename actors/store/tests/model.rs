@@ -42,6 +42,7 @@ struct Session {
     client_id: ClientId,
     expiry_secs: u32,
     disconnected_at_micros: Option<u64>,
+    will: Option<(u32, Message)>,
     subscriptions: BTreeMap<TopicFilter, (SubscriptionOptions, Option<u32>)>,
     deliveries: BTreeMap<u64, Delivery>,
 }
@@ -119,12 +120,13 @@ impl Model {
                     client_id: client_id.clone(),
                     expiry_secs,
                     disconnected_at_micros: None,
+                    will: None,
                     subscriptions: BTreeMap::new(),
                     deliveries: BTreeMap::new(),
                 });
                 session.client_id = client_id;
                 session.expiry_secs = expiry_secs;
-                session.disconnected_at_micros = None;
+                (session.disconnected_at_micros, session.will) = (None, None);
             }
             Change::SessionEnded { session } => {
                 self.sessions.remove(&session);
@@ -136,6 +138,7 @@ impl Model {
                 }
             }
             Change::SessionDisconnected { session, .. }
+            | Change::Will { session, .. }
             | Change::Subscribed { session, .. }
             | Change::Unsubscribed { session, .. }
             | Change::Queued { session, .. }
@@ -214,6 +217,7 @@ impl Model {
             client_id: session.client_id.clone(),
             expiry_secs: session.expiry_secs,
             disconnected_at_micros: session.disconnected_at_micros,
+            will: session.will.clone(),
             subscriptions: session.subscriptions.iter().map(|(f, (o, i))| (f.clone(), *o, *i)).collect(),
             awaiting_release: inbound(*key),
             deliveries: session.deliveries(),
@@ -262,6 +266,7 @@ impl Session {
                 self.expiry_secs = expiry_secs;
                 self.disconnected_at_micros = Some(at_micros);
             }
+            Change::Will { will, .. } => self.will = will,
             Change::Subscribed { filter, options, identifier, .. } => {
                 self.subscriptions.insert(filter, (options, identifier));
             }
