@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use mqtt::{DecodeError, EncodeError, ProtocolVersion};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use crate::limits;
+use crate::metrics::Traffic;
 
 /// An ordered, lossless stream of bytes: TCP, TLS, WebSocket.
 pub trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -60,6 +62,10 @@ pub struct Connection {
     /// A fault behind packets that were handed out before it.
     fault: Option<DecodeError>,
     peer: String,
+    /// Where bytes and packets are counted, once for each read and write.
+    traffic: Option<Arc<Traffic>>,
+    /// Packets that were encoded and are not counted yet.
+    encoded_packets: u64,
     /// Dropped with the connection; the listener's count goes down then.
     _guard: Option<Box<dyn Send>>,
 }
@@ -81,8 +87,15 @@ impl Connection {
             output: BytesMut::new(),
             fault: None,
             peer,
+            traffic: None,
+            encoded_packets: 0,
             _guard: guard,
         }
+    }
+
+    /// Counts from here on what comes and goes.
+    pub fn count_in(&mut self, traffic: Arc<Traffic>) {
+        self.traffic = Some(traffic);
     }
 
     /// The version that both sides speak, known from CONNECT on.
@@ -100,9 +113,14 @@ impl Connection {
         &self.peer
     }
 
-    /// Where packets are encoded that go out with the next [`Connection::poll_flush`].
+    /// Where packets are encoded that go out with the next [`Connection::poll_flush`]; see [`Connection::encoded`].
     pub fn output(&mut self) -> &mut BytesMut {
         &mut self.output
+    }
+
+    /// So many packets were encoded into [`Connection::output`].
+    pub fn encoded(&mut self, packets: u64) {
+        self.encoded_packets += packets;
     }
 
     /// How many bytes wait to be written.
@@ -115,7 +133,16 @@ impl Connection {
     /// # Errors
     /// Where the packet cannot be put on the wire; nothing is sent of it.
     pub fn queue(&mut self, packet: &Packet) -> Result<(), EncodeError> {
-        codec::encode(packet, self.version, &mut self.output)
+        codec::encode(packet, self.version, &mut self.output)?;
+        self.encoded_packets += 1;
+        Ok(())
+    }
+
+    fn count_received(&self, bytes: usize, packets: usize) {
+        if let Some(traffic) = &self.traffic {
+            traffic.bytes_received.inc_by(bytes as u64);
+            traffic.packets_received.inc_by(packets as u64);
+        }
     }
 
     /// Reads once and appends all packets that are complete now; may append none.
@@ -134,17 +161,18 @@ impl Connection {
             input.extend_from_slice(buffer.filled());
             poll.map_ok(|()| buffer.filled().len())
         });
-        match ready!(read) {
+        let read_bytes = match ready!(read) {
             Ok(0) => return Poll::Ready(Err(ConnectionError::Closed)),
-            Ok(_) => {}
+            Ok(bytes) => bytes,
             Err(error) => return Poll::Ready(Err(ConnectionError::Io(error))),
-        }
+        };
         let before = packets.len();
         let decoded = codec::decode_all(&mut self.input, self.version, &self.decode_limits, packets);
         if self.input.is_empty() {
             // The packets share the bytes: the next read gets memory of its own.
             self.input = BytesMut::new();
         }
+        self.count_received(read_bytes, packets.len() - before);
         match decoded {
             Ok(()) => Poll::Ready(Ok(())),
             Err(fault) if packets.len() == before => Poll::Ready(Err(ConnectionError::Decode(fault))),
@@ -164,10 +192,12 @@ impl Connection {
         loop {
             let decoded = codec::decode(&mut self.input, self.version, &self.decode_limits);
             if let Some(packet) = decoded.map_err(ConnectionError::Decode)? {
+                self.count_received(0, 1);
                 return Ok(packet);
             }
-            if self.transport.read_buf(&mut self.input).await.map_err(ConnectionError::Io)? == 0 {
-                return Err(ConnectionError::Closed);
+            match self.transport.read_buf(&mut self.input).await.map_err(ConnectionError::Io)? {
+                0 => return Err(ConnectionError::Closed),
+                bytes => self.count_received(bytes, 0),
             }
         }
     }
@@ -177,19 +207,28 @@ impl Connection {
     /// # Errors
     /// Where the bytes are no packets.
     pub fn take_received(&mut self, packets: &mut Vec<Packet>) -> Result<(), DecodeError> {
+        let before = packets.len();
         let decoded = codec::decode_all(&mut self.input, self.version, &self.decode_limits, packets);
         if self.input.is_empty() {
             self.input = BytesMut::new();
         }
+        self.count_received(0, packets.len() - before);
         decoded
     }
 
     /// Writes what waits, as far as the transport takes it.
     pub fn poll_flush(&mut self, task: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let packets = std::mem::take(&mut self.encoded_packets);
+        if let Some(traffic) = self.traffic.as_ref().filter(|_| packets > 0) {
+            traffic.packets_sent.inc_by(packets);
+        }
         while !self.output.is_empty() {
             let written = ready!(Pin::new(&mut self.transport).poll_write(task, &self.output))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            if let Some(traffic) = &self.traffic {
+                traffic.bytes_sent.inc_by(written as u64);
             }
             self.output.advance(written);
         }

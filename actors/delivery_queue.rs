@@ -300,6 +300,17 @@ impl State {
     }
 }
 
+#[cfg(test)]
+impl DeliveryQueue {
+    /// The queue of a connected client, with room for this many bytes.
+    pub fn connected_for_test(bytes_max: usize) -> Arc<DeliveryQueue> {
+        let (slow, absent) = (SlowSubscriber::default(), AbsentSubscriber::default());
+        let queue = DeliveryQueue::new(QueueLimits { messages_max: 100, bytes_max, slow, absent });
+        queue.set_connected(true);
+        queue
+    }
+}
+
 /// What a message counts in the queue.
 fn weight(delivery: &Delivery) -> usize {
     let message = &delivery.message;

@@ -22,6 +22,7 @@ pub mod start;
 pub mod start_position;
 pub mod storage;
 pub mod store;
+pub mod sys_topics;
 pub mod timestamp;
 pub mod upstream_broker;
 

@@ -309,6 +309,8 @@ pub struct RouterSnapshot {
     pub retained: u64,
     /// Subscriptions of all sessions.
     pub subscriptions: u64,
+    /// How many of them are shared ones.
+    pub shared_subscriptions: u64,
     /// How the log stands.
     pub log: LogSnapshot,
 }

@@ -1,5 +1,8 @@
 //! Named counters, gauges and histograms, made once at start and passed to whoever counts.
 
+use std::sync::Arc;
+
+use prometheus::core::Collector;
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
@@ -63,6 +66,30 @@ pub struct Metrics {
     pub log_head_bytes: IntGauge,
     /// `mqtt_log_next_offset`: the offset that the next message gets.
     pub log_next_offset: IntGauge,
+    /// `mqtt_{bytes,packets}_{received,sent}_total`: what goes over the connections of devices.
+    pub device_traffic: Arc<Traffic>,
+    /// `mqtt_payload_bytes_received_total`: of the PUBLISH packets of devices.
+    pub payload_bytes_received: IntCounter,
+    /// `mqtt_payload_bytes_sent_total`: of the PUBLISH packets to devices.
+    pub payload_bytes_sent: IntCounter,
+    /// `mqtt_connects_received_total`: CONNECT packets, whatever the answer.
+    pub connects_received: IntCounter,
+    /// `mqtt_sessions_expired_total`: sessions that ended because their device did not come back in time.
+    pub sessions_expired: IntCounter,
+    /// `mqtt_session_messages`: messages that wait in sessions, or for a device's acknowledgement.
+    pub session_messages: IntGauge,
+}
+
+/// What goes over connections of one kind. The connection adds to it once for each read and each write.
+pub struct Traffic {
+    /// Bytes read.
+    pub bytes_received: IntCounter,
+    /// Bytes written.
+    pub bytes_sent: IntCounter,
+    /// Control Packets of all types that came in.
+    pub packets_received: IntCounter,
+    /// Control Packets of all types that went out.
+    pub packets_sent: IntCounter,
 }
 
 /// Upper bounds of the latency histogram in seconds: 50 us to 10 s.
@@ -174,8 +201,38 @@ impl Metrics {
             log_sync: maker.latency("mqtt_log_sync_seconds", "how long a flush of the log's files took")?,
             log_head_bytes: maker.gauge("mqtt_log_head_bytes", "bytes of the log in memory")?,
             log_next_offset: maker.gauge("mqtt_log_next_offset", "offset that the next message gets")?,
+            device_traffic: Arc::new(Traffic {
+                bytes_received: maker
+                    .counter("mqtt_bytes_received_total", "bytes read from device connections")?,
+                bytes_sent: maker.counter("mqtt_bytes_sent_total", "bytes written to device connections")?,
+                packets_received: maker
+                    .counter("mqtt_packets_received_total", "packets of all types received from devices")?,
+                packets_sent: maker
+                    .counter("mqtt_packets_sent_total", "packets of all types sent to devices")?,
+            }),
+            payload_bytes_received: maker
+                .counter("mqtt_payload_bytes_received_total", "payload bytes of messages from devices")?,
+            payload_bytes_sent: maker
+                .counter("mqtt_payload_bytes_sent_total", "payload bytes of messages sent to devices")?,
+            connects_received: maker
+                .counter("mqtt_connects_received_total", "CONNECT packets received from devices")?,
+            sessions_expired: maker.counter(
+                "mqtt_sessions_expired_total",
+                "sessions that ended because their device did not come back in time",
+            )?,
+            session_messages: maker.gauge(
+                "mqtt_session_messages",
+                "messages that wait in sessions, or for a device's acknowledgement",
+            )?,
             registry,
         })
+    }
+
+    /// The sum of a counter over all its labels.
+    pub fn total(counters: &IntCounterVec) -> u64 {
+        let families = counters.collect();
+        let lines = families.iter().flat_map(|family| family.get_metric());
+        lines.map(|line| line.get_counter().get_value() as u64).sum()
     }
 
     /// Everything in the Prometheus text format.

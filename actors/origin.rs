@@ -11,4 +11,6 @@ pub enum Origin {
     Will,
     /// An upstream broker; its messages never return to it.
     Upstream(BrokerId),
+    /// The proxy itself: what it says of itself in the tree `$SYS`.
+    System,
 }

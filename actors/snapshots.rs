@@ -36,6 +36,8 @@ impl UpstreamState {
 pub struct UpstreamSnapshot {
     /// Which broker.
     pub id: BrokerId,
+    /// What people call it.
+    pub name: String,
     /// Its connection.
     pub state: UpstreamState,
     /// How long the state has lasted.

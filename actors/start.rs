@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
+use tokio::sync::Notify;
 
 use crate::acknowledgement::Acknowledgements;
 use crate::authenticator::{Authenticator, Credentials};
@@ -14,6 +15,7 @@ use crate::messages::{Attach, Drain, GetRouterSnapshot, GetSessionsSnapshot, Rep
 use crate::router::{Router, RouterLimits};
 use crate::session_registry::SessionRegistry;
 use crate::store::StoredState;
+use crate::sys_topics::{SysSources, SysTopics};
 use crate::{Metrics, limits};
 
 /// What the actors are told at start.
@@ -26,6 +28,8 @@ pub struct ActorSettings {
     pub retained_messages_max: usize,
     /// What acknowledgements wait for.
     pub acknowledgements: Acknowledgements,
+    /// How often the topics below `$SYS` are brought up to date; `None` leaves them out.
+    pub sys_interval: Option<Duration>,
 }
 
 /// The running actors, as far as the doors need them.
@@ -46,6 +50,7 @@ pub struct Actors {
     pub log: Arc<MessageLog>,
     registry: Addr<SessionRegistry>,
     router: Addr<Router>,
+    sys_topics: Option<Addr<SysTopics>>,
 }
 
 /// Starts all actors on this thread, with the state of before; the ConfigStore gets a thread of its own, since it
@@ -62,8 +67,10 @@ pub fn start(
         retained_messages_max: settings.retained_messages_max,
         packet_bytes_max: limits::UPSTREAM_PACKET_BYTES_MAX,
     };
+    let state_changes = Arc::new(Notify::new());
     let router = Router::new(log.clone(), metrics.clone(), router_limits)
         .with_acknowledgements(acknowledgements.clone())
+        .announcing(state_changes.clone())
         .restored(stored.retained, stored.upstreams)
         .start();
     let authenticator = Authenticator::new(settings.credentials).start();
@@ -73,11 +80,19 @@ pub fn start(
         unsubscribe: router.clone().recipient(),
         log: log.clone(),
         acknowledgements,
-        metrics,
+        metrics: metrics.clone(),
         connected: 0.into(),
         limits: settings.sessions,
     });
     let registry = SessionRegistry::new(authenticator.recipient(), shared).restored(stored.sessions).start();
+    let sources = SysSources {
+        router: router.clone().recipient(),
+        router_snapshot: router.clone().recipient(),
+        sessions_snapshot: registry.clone().recipient(),
+        state_changes,
+        metrics,
+    };
+    let sys_topics = settings.sys_interval.map(|interval| SysTopics::new(sources, interval).start());
     config_store.set_router(router.clone().recipient());
     let config_store = ConfigStore::start_in_arbiter(&Arbiter::new().handle(), move |_| config_store);
     Actors {
@@ -90,6 +105,7 @@ pub fn start(
         log,
         registry,
         router,
+        sys_topics,
     }
 }
 
@@ -98,6 +114,9 @@ impl Actors {
     pub async fn drain(&self, deadline: Duration) {
         let drain = async {
             // An actor that is gone has nothing left to drain.
+            if let Some(sys_topics) = &self.sys_topics {
+                let _ = sys_topics.send(Drain).await;
+            }
             let _ = self.registry.send(Drain).await;
             let _ = self.router.send(Drain).await;
         };

@@ -139,6 +139,7 @@ fn actor_settings(settings: &Settings) -> ActorSettings {
         }),
         retained_messages_max: limits.retained_messages_max,
         acknowledgements: settings.acknowledgements.clone(),
+        sys_interval: settings.server.sys_interval,
     }
 }
 

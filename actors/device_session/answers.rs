@@ -122,6 +122,7 @@ impl DeviceSession {
         }
         if due.reason_code == ReasonCode::Success || !attachment.client.version.is_v5() {
             acknowledgement::encode_success(attachment.connection.output(), kind, due.packet_id);
+            attachment.connection.encoded(1);
             return;
         }
         if kind == AcknowledgementKind::PubRec && due.reason_code.is_error() {

@@ -27,6 +27,8 @@ pub struct Pending {
     pub(super) batch: Vec<ApplicationMessage>,
     /// What the client is told when the batch is in the log, in the order of the packets `[MQTT-4.6.0-2]`.
     pub(super) acknowledgements: Vec<Due>,
+    /// Payload bytes that came in and are not counted yet.
+    payload_bytes: u64,
 }
 
 impl Pending {
@@ -101,6 +103,7 @@ impl DeviceSession {
             Packet::PingReq => {
                 if let Some(attachment) = &mut self.attachment {
                     ping::encode_response(attachment.connection.output());
+                    attachment.connection.encoded(1);
                 }
             }
             Packet::Disconnect(packet) => return Err(self.disconnect(&packet)),
@@ -136,7 +139,8 @@ impl DeviceSession {
             })?;
         }
         // `$SYS` is ours to write.
-        let refused = topic_name.is_dollar() && topic_name.as_str().starts_with("$SYS/");
+        let refused = topic_name.is_sys();
+        attachment.pending.payload_bytes += payload.len() as u64;
         let is_routed = arrival == Arrival::New && !refused;
         if let Some(packet_id) = packet_id {
             attachment.pending.acknowledgements.push(Due {
@@ -157,6 +161,10 @@ impl DeviceSession {
     /// back pressure.
     fn route(&mut self, context: &mut Context<Self>) {
         let Some(attachment) = &mut self.attachment else { return };
+        let payload_bytes = std::mem::take(&mut attachment.pending.payload_bytes);
+        if payload_bytes > 0 {
+            self.shared.metrics.payload_bytes_received.inc_by(payload_bytes);
+        }
         let batch = std::mem::take(&mut attachment.pending.batch);
         if batch.is_empty() {
             self.acknowledge(&Routed::default(), 0);
@@ -211,8 +219,9 @@ impl DeviceSession {
     pub(super) fn answer(&mut self, kind: AcknowledgementKind, packet_id: PacketId, reason_code: ReasonCode) {
         let Some(attachment) = &mut self.attachment else { return };
         let packet = Acknowledgement { packet_id, reason_code, properties: Properties::default() };
-        if let Err(error) = packet.encode(kind, attachment.client.version, attachment.connection.output()) {
-            log::error!("client {}: {error}", self.client_id);
+        match packet.encode(kind, attachment.client.version, attachment.connection.output()) {
+            Ok(()) => attachment.connection.encoded(1),
+            Err(error) => log::error!("client {}: {error}", self.client_id),
         }
     }
 

@@ -120,6 +120,7 @@ impl DeviceSession {
     /// output until it is stored.
     pub(super) fn record_moves(&mut self) {
         let moves = self.outbound.take_moves();
+        self.waiting.set(self.outbound.len());
         let Some(session) = self.durable else { return };
         if moves.is_empty() {
             return;
@@ -206,6 +207,7 @@ impl DeviceSession {
             (stored.stage, delivery)
         });
         self.outbound.restore(deliveries.collect());
+        self.waiting.set(self.outbound.len());
         self.shared.metrics.subscriptions.add(stored.subscriptions.len() as i64);
         self.subscriptions = stored.subscriptions.iter().map(|(filter, ..)| filter.clone()).collect();
         self.to_subscribe = stored.subscriptions;

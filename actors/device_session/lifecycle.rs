@@ -15,6 +15,7 @@ use mqtt::{ClientId, Properties, Property, ProtocolVersion, ReasonCode};
 use super::inbound::Pending;
 use super::journal::will_message;
 use super::outbound::{ClientLimits, Outbound};
+use super::share::GaugeShare;
 use super::{Attachment, DeviceSession, Ending, SessionContext};
 use crate::acknowledgement::OnDeadline;
 use crate::connection::Connection;
@@ -34,6 +35,7 @@ impl DeviceSession {
     ) -> DeviceSession {
         let withhold = shared.acknowledgements.on_deadline == OnDeadline::Withhold;
         let outbound = Outbound::new(shared.limits.queue_limits());
+        let waiting = GaugeShare::new(shared.metrics.session_messages.clone());
         DeviceSession {
             id,
             client_id,
@@ -47,6 +49,7 @@ impl DeviceSession {
             to_subscribe: Vec::new(),
             attachment: None,
             outbound,
+            waiting,
             inflow: Inflow::new(u16::MAX),
             subscriptions: HashSet::default(),
             will: None,
@@ -239,6 +242,7 @@ impl DeviceSession {
         }
         if self.ends_at.is_some_and(|at| now >= at) {
             log::info!("client {}: session expired", self.client_id);
+            self.shared.metrics.sessions_expired.inc();
             self.publish_will();
             self.end();
         }

@@ -7,6 +7,7 @@ mod inbound;
 mod journal;
 mod lifecycle;
 mod outbound;
+mod share;
 
 use std::collections::HashSet;
 use std::pin::Pin;
@@ -32,6 +33,7 @@ use answers::Answer;
 pub use context::{SessionContext, SessionLimits};
 use inbound::Pending;
 use outbound::{ClientLimits, Outbound};
+use share::GaugeShare;
 
 /// The actor.
 pub struct DeviceSession {
@@ -41,6 +43,8 @@ pub struct DeviceSession {
     ended: Recipient<SessionEnded>,
     attachment: Option<Box<Attachment>>,
     outbound: Outbound,
+    /// The session's part of the gauge of waiting messages.
+    waiting: GaugeShare,
     inflow: Inflow,
     subscriptions: HashSet<TopicFilter, RandomState>,
     will: Option<Box<Will>>,
@@ -195,7 +199,11 @@ impl DeviceSession {
             let output = attachment.connection.output();
             let filled = self.outbound.fill(output, &attachment.client, Instant::now());
             let metrics = &self.shared.metrics;
-            metrics.messages_delivered.inc_by(filled.delivered);
+            if filled.packets > 0 {
+                attachment.connection.encoded(filled.packets);
+                metrics.messages_delivered.inc_by(filled.delivered);
+                metrics.payload_bytes_sent.inc_by(filled.payload_bytes);
+            }
             for (reason, count) in [("expired", filled.expired), ("too_large", filled.too_large)] {
                 if count > 0 {
                     metrics.deliveries_dropped.with_label_values(&[reason]).inc_by(count);

@@ -63,6 +63,10 @@ pub struct ClientLimits {
 pub struct Filled {
     /// Encoded for the client.
     pub delivered: u64,
+    /// Packets that were encoded, with those that go out once more.
+    pub packets: u64,
+    /// The payloads of [`Filled::delivered`].
+    pub payload_bytes: u64,
     /// Their Message Expiry Interval had passed.
     pub expired: u64,
     /// Longer than the client's Maximum Packet Size `[MQTT-3.1.2-25]`.
@@ -102,6 +106,11 @@ impl Outbound {
         }
         drop(queue);
         self.outflow.restore(in_flight);
+    }
+
+    /// How many messages wait, or are on their way.
+    pub fn len(&self) -> usize {
+        self.retained.len() + self.queue.len() + self.outflow.in_flight()
     }
 
     /// What happened to durable deliveries since the last time.
@@ -161,6 +170,7 @@ impl Outbound {
                     encode(output, client, delivery, Some(packet_id), true, now);
                 }
             }
+            filled.packets += 1;
         }
         if self.outflow.is_resending() {
             return filled;
@@ -230,6 +240,8 @@ impl Outbound {
             return;
         }
         filled.delivered += 1;
+        filled.packets += 1;
+        filled.payload_bytes += delivery.message.payload.len() as u64;
         if delivery.qos == QoS::AtMostOnce {
             return encode(output, client, &delivery, None, false, now);
         }

@@ -161,7 +161,9 @@ impl Head {
     /// Appends a message; answers whether it goes to disk.
     pub fn append(&mut self, entry: Entry<'_>, origin: Origin, received_at_micros: u64) -> bool {
         let Entry { message, annex } = entry;
+        // What the proxy says of itself is made anew at each start.
         let durable = self.policy.has_files
+            && origin != Origin::System
             && (message.qos > QoS::AtMostOnce
                 || message.retain
                 || !annex.is_empty()

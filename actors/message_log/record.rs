@@ -15,7 +15,8 @@ use crate::{BrokerId, Origin};
 ///  8  offset u64
 /// 16  time u64         of receipt, microseconds since the Unix epoch
 /// 24  flags u8         bits 0-1 QoS, 2 RETAIN, 3 state, 4 annex, 5 durable
-/// 25  origin u8        0 device, 1 Will, 2 upstream broker (its 16 bytes of identity follow the header)
+/// 25  origin u8        0 device, 1 Will, 2 upstream broker (its 16 bytes of identity follow the header),
+///                     3 the proxy itself, in memory only
 /// 26  topic length u16
 /// 28  properties length u32
 /// ```
@@ -37,6 +38,7 @@ const FLAGS_KNOWN: u8 = FLAG_QOS | FLAG_RETAIN | FLAG_STATE | FLAG_ANNEX | FLAG_
 const ORIGIN_DEVICE: u8 = 0;
 const ORIGIN_WILL: u8 = 1;
 const ORIGIN_UPSTREAM: u8 = 2;
+const ORIGIN_SYSTEM: u8 = 3;
 
 /// A record, seen in the bytes of its chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,6 +151,7 @@ fn put_header(
         Origin::Device => ORIGIN_DEVICE,
         Origin::Will => ORIGIN_WILL,
         Origin::Upstream(_) => ORIGIN_UPSTREAM,
+        Origin::System => ORIGIN_SYSTEM,
     });
     buffer.put_u16_le(topic_bytes as u16);
     buffer.put_u32_le(properties_bytes as u32);
@@ -204,6 +207,7 @@ pub fn decode(bytes: &[u8]) -> Option<(Record<'_>, usize)> {
     let (origin, content) = match header[25] {
         ORIGIN_DEVICE => (Origin::Device, content),
         ORIGIN_WILL => (Origin::Will, content),
+        ORIGIN_SYSTEM => (Origin::System, content),
         ORIGIN_UPSTREAM => {
             let (id, rest) = content.split_at_checked(BROKER_BYTES)?;
             (Origin::Upstream(BrokerId(Uuid::from_slice(id).ok()?)), rest)
@@ -256,7 +260,7 @@ mod tests {
         fn a_record_comes_back_as_it_was(
             topic in "[a-zé/]{1,40}", payload in proptest::collection::vec(any::<u8>(), 0..300),
             annex in proptest::collection::vec(any::<u8>(), 0..20),
-            qos in 0u8..=2, retain: bool, upstream: bool, durable: bool, time: u64, offset: u64,
+            qos in 0u8..=2, retain: bool, source in 0..4, durable: bool, time: u64, offset: u64,
         ) {
             let message = Message {
                 topic_name: TopicName::new(topic.clone()).unwrap(),
@@ -265,7 +269,12 @@ mod tests {
                 properties: Properties::default(),
                 payload: Bytes::from(payload.clone()),
             };
-            let origin = if upstream { Origin::Upstream(BrokerId(Uuid::from_u128(7))) } else { Origin::Device };
+            let origin = match source {
+                0 => Origin::Upstream(BrokerId(Uuid::from_u128(7))),
+                1 => Origin::Will,
+                2 => Origin::System,
+                _ => Origin::Device,
+            };
             let mut buffer = BytesMut::new();
             let envelope = Envelope { offset, origin, received_at_micros: time, annex: &annex, durable };
             encode(&message, &envelope, &mut buffer);

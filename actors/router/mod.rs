@@ -12,6 +12,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use actix::prelude::*;
+use mqtt::TopicFilter;
+use tokio::sync::Notify;
 
 use crate::acknowledgement::Acknowledgements;
 use crate::message_log::MessageLog;
@@ -47,6 +49,10 @@ pub struct Router {
     acknowledgements: Arc<Acknowledgements>,
     /// The revision of the broker definitions that are in force.
     revision: u64,
+    /// How many of the subscriptions are shared ones.
+    shared_subscriptions: u64,
+    /// Told whenever an upstream broker's connection comes or goes, or another broker is there.
+    state_changes: Arc<Notify>,
 }
 
 impl Router {
@@ -61,7 +67,15 @@ impl Router {
             metrics,
             limits,
             revision: 0,
+            shared_subscriptions: 0,
+            state_changes: Arc::default(),
         }
+    }
+
+    /// Who wants to know at once when the state of an upstream broker changes.
+    pub fn announcing(mut self, state_changes: Arc<Notify>) -> Router {
+        self.state_changes = state_changes;
+        self
     }
 
     /// What acknowledgements wait for.
@@ -87,6 +101,7 @@ impl Router {
             log: self.log.clone(),
             metrics: self.metrics.clone(),
             packet_bytes_max: self.limits.packet_bytes_max,
+            state_changes: self.state_changes.clone(),
         }
     }
 }
@@ -126,6 +141,7 @@ impl Handler<Subscribe> for Router {
         for (filter, options) in &subscribe.subscriptions {
             let identifier = subscribe.subscription_identifier;
             let is_new = self.subscriptions.add(&subscribe, filter, *options);
+            self.shared_subscriptions += u64::from(is_new && filter.shared().is_some());
             if !subscribe.restored {
                 self.retained.collect(filter, *options, identifier, is_new, now, &mut retained);
             }
@@ -138,10 +154,12 @@ impl Handler<Unsubscribe> for Router {
     type Result = MessageResult<Unsubscribe>;
 
     fn handle(&mut self, unsubscribe: Unsubscribe, _: &mut Context<Self>) -> Self::Result {
-        let filters = unsubscribe.topic_filters.iter();
-        MessageResult(
-            filters.map(|filter| self.subscriptions.remove(unsubscribe.session_id, filter)).collect(),
-        )
+        let mut remove = |filter: &TopicFilter| {
+            let existed = self.subscriptions.remove(unsubscribe.session_id, filter);
+            self.shared_subscriptions -= u64::from(existed && filter.shared().is_some());
+            existed
+        };
+        MessageResult(unsubscribe.topic_filters.iter().map(&mut remove).collect())
     }
 }
 
@@ -168,6 +186,7 @@ impl Handler<GetRouterSnapshot> for Router {
             delivered: self.metrics.messages_delivered.get(),
             retained: self.retained.len() as u64,
             subscriptions: self.subscriptions.len() as u64,
+            shared_subscriptions: self.shared_subscriptions,
             log: self.log.snapshot(),
         }
     }

@@ -22,11 +22,18 @@ struct Plan {
     is_logged: bool,
     /// Whether some broker or subscriber gets it.
     is_matched: bool,
-    is_refused: bool,
+    /// Why nobody gets it.
+    refusal: Option<ReasonCode>,
     annex: Vec<u8>,
     receivers: Option<Arc<[Receiver]>>,
     /// Where the log has it.
     offset: Option<u64>,
+}
+
+impl Plan {
+    fn refused(reason_code: ReasonCode) -> Plan {
+        Plan { refusal: Some(reason_code), ..Plan::default() }
+    }
 }
 
 impl Router {
@@ -82,12 +89,12 @@ impl Router {
         let mut plans = Vec::with_capacity(batch.len());
         for (index, message) in batch.iter().enumerate() {
             let packet_id = exactly_once.as_ref().and_then(|once| once.packet_id_of(index));
-            let mut plan = self.plan(message, publisher);
+            let mut plan = self.plan(message, origin, publisher);
             if plan.is_logged && message.qos > QoS::AtMostOnce && self.has_no_room_for(message) {
                 if !may_refuse {
                     break;
                 }
-                plan = Plan { is_refused: true, ..Plan::default() };
+                plan = Plan::refused(ReasonCode::QuotaExceeded);
             }
             if plan.is_logged {
                 self.annex(&mut plan, message, publisher, exactly_once.as_ref().zip(packet_id));
@@ -112,7 +119,12 @@ impl Router {
         Routed { promise, outcomes, returned, wait_for: appended.wait_for.map(WaitFor::Log) }
     }
 
-    fn plan(&mut self, message: &ApplicationMessage, publisher: Option<SessionId>) -> Plan {
+    fn plan(&mut self, message: &ApplicationMessage, origin: Origin, publisher: Option<SessionId>) -> Plan {
+        let is_ours = origin == Origin::System;
+        if message.topic_name.is_sys() && !is_ours {
+            // `$SYS` is ours to write, also where a Will or an upstream broker has something for it.
+            return Plan::refused(ReasonCode::NotAuthorized);
+        }
         let is_wanted = !self.upstreams.is_empty() && self.upstreams.want(&message.topic_name);
         let receivers = (!self.subscriptions.is_empty())
             .then(|| self.subscriptions.receivers_of(&message.topic_name))
@@ -121,7 +133,7 @@ impl Router {
             let mut receivers = receivers.iter().flat_map(|receivers| receivers.iter());
             receivers.any(|receiver| receiver.recipient(message, publisher).is_some())
         };
-        let is_state = self.log.is_durable() && (message.retain || is_for_durable());
+        let is_state = self.log.is_durable() && ((message.retain && !is_ours) || is_for_durable());
         Plan {
             is_logged: is_wanted || is_state,
             is_matched: is_wanted || receivers.is_some(),
@@ -159,14 +171,14 @@ impl Router {
     /// What becomes of each message, or nothing where all are alike.
     fn outcomes(&mut self, batch: &[ApplicationMessage], plans: &[Plan], durable_end: u64) -> Vec<Outcome> {
         let is_ordinary = |(message, plan): (&ApplicationMessage, &Plan)| {
-            message.qos == QoS::AtMostOnce || (plan.is_matched && !plan.is_refused)
+            message.qos == QoS::AtMostOnce || (plan.is_matched && plan.refusal.is_none())
         };
         if batch.iter().zip(plans).all(is_ordinary) && !self.acknowledgements.depend_on_messages() {
             return Vec::new();
         }
         let outcome = |(message, plan): (&ApplicationMessage, &Plan)| {
             let reason_code = match plan {
-                Plan { is_refused: true, .. } => ReasonCode::QuotaExceeded,
+                Plan { refusal: Some(reason_code), .. } => *reason_code,
                 Plan { is_matched: false, .. } => ReasonCode::NoMatchingSubscribers,
                 _ => ReasonCode::Success,
             };
@@ -204,7 +216,7 @@ impl Router {
     ) {
         let received_at = Instant::now();
         for (message, plan) in batch.into_iter().zip(plans) {
-            if plan.is_refused {
+            if plan.refusal.is_some() {
                 continue;
             }
             if message.retain {

@@ -13,7 +13,7 @@ use crate::BrokerId;
 use crate::broker::{BrokerSource, SharedBroker};
 use crate::broker_changes::BrokerChanges;
 use crate::connection::Connection;
-use crate::delivery_queue::{AbsentSubscriber, DeliveryQueue, QueueLimits, SlowSubscriber};
+use crate::delivery_queue::DeliveryQueue;
 use crate::messages::{SessionId, WaitFor};
 use crate::upstream_broker::PanicForTest;
 
@@ -63,13 +63,7 @@ impl Scene {
         filter: &str,
         options: SubscriptionOptions,
     ) -> Arc<DeliveryQueue> {
-        let queue = DeliveryQueue::new(QueueLimits {
-            messages_max: 100,
-            bytes_max: 1 << 16,
-            slow: SlowSubscriber::default(),
-            absent: AbsentSubscriber::default(),
-        });
-        queue.set_connected(true);
+        let queue = DeliveryQueue::connected_for_test(1 << 16);
         let subscriptions = vec![(TopicFilter::new(filter).expect("a filter"), options)];
         let subscription_identifier = Some(session as u32);
         let session_id = SessionId(session);

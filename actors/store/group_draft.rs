@@ -99,7 +99,7 @@ impl<'k, 'a> GroupDraft<'k, 'a> {
         annex: &Annex,
         tables: &Tables<'_>,
     ) -> Result<(), redb::Error> {
-        if record.retain {
+        if record.retain && record.origin != Origin::System {
             self.retained.insert(topic, (!record.payload.is_empty()).then_some(*record));
         }
         if let Some((sender, packet_id)) = annex.inbound {

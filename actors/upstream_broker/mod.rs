@@ -26,7 +26,7 @@ use std::time::Instant;
 
 use actix::prelude::*;
 use mqtt::{ReasonCode, TopicFilter};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::Sleep;
 
 pub use backoff::{Backoff, chance};
@@ -58,6 +58,8 @@ pub struct UpstreamContext {
     pub metrics: Arc<Metrics>,
     /// The longest packet that is accepted from a broker.
     pub packet_bytes_max: usize,
+    /// Told whenever the state of a connection changes.
+    pub state_changes: Arc<Notify>,
 }
 
 /// The actor.

@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use prometheus::{IntCounter, IntGauge};
+use tokio::sync::Notify;
 
 use super::connect::Cause;
 use super::lanes::ReplayProgress;
@@ -53,6 +54,8 @@ pub struct UpstreamStatus {
     oldest_unsent_micros: AtomicU64,
     /// When the broker acknowledged last; 0 for never.
     acknowledged_at_micros: AtomicU64,
+    /// Told whenever the state changes.
+    state_changes: Arc<Notify>,
 }
 
 /// The broker's own lines in the metrics, under its name.
@@ -121,7 +124,7 @@ impl Meters {
 
 impl UpstreamStatus {
     /// A broker that nobody connected to yet.
-    pub fn new(id: BrokerId, name: &str, metrics: &Metrics) -> UpstreamStatus {
+    pub fn new(id: BrokerId, name: &str, metrics: &Metrics, state_changes: Arc<Notify>) -> UpstreamStatus {
         let visible = Visible {
             state: UpstreamState::Connecting,
             since: Instant::now(),
@@ -136,6 +139,7 @@ impl UpstreamStatus {
             in_flight: AtomicU64::new(0),
             oldest_unsent_micros: AtomicU64::new(0),
             acknowledged_at_micros: AtomicU64::new(0),
+            state_changes,
         }
     }
 
@@ -161,6 +165,7 @@ impl UpstreamStatus {
         if visible.state != state {
             visible.state = state;
             visible.since = Instant::now();
+            self.state_changes.notify_one();
         }
         if state == UpstreamState::Connected {
             visible.last_error = None;
@@ -229,6 +234,7 @@ impl UpstreamStatus {
             .collect();
         UpstreamSnapshot {
             id: self.id,
+            name: meters.name.clone(),
             state: visible.state,
             state_age: visible.since.elapsed(),
             last_error: visible.last_error.clone(),

@@ -42,7 +42,7 @@ impl Scene {
             packet_bytes_max: usize::MAX,
             keep_alive_secs: 0,
         };
-        let status = UpstreamStatus::new(id, "b", &metrics);
+        let status = UpstreamStatus::new(id, "b", &metrics, Arc::default());
         Scene { log, outbox, status, wire: Wire { version, capabilities }, place }
     }
 

@@ -24,6 +24,7 @@ pub struct Handshake {
 impl Handshake {
     /// Waits for CONNECT and hands the connection to a session; ends it where that cannot be.
     pub async fn perform(&self, mut connection: Connection) {
+        connection.count_in(self.metrics.device_traffic.clone());
         let connect = match tokio::time::timeout(self.connect_timeout, connection.receive_one()).await {
             Ok(Ok(Packet::Connect(connect))) => connect,
             Ok(Ok(other)) => {
@@ -48,6 +49,7 @@ impl Handshake {
                 return;
             }
         };
+        self.metrics.connects_received.inc();
         connection.set_version(connect.protocol_version);
         let client_id = connect.client_id.clone();
         match self.attach.send(Attach { connect, connection }).await {

@@ -48,11 +48,12 @@ const GIBIBYTE: i64 = 1_073_741_824;
 const SECS_MAX: i64 = 4_294_967_295;
 
 /// In the order of `settings/default.toml`.
-pub(super) static KEYS: [Key; 30] = [
+pub(super) static KEYS: [Key; 31] = [
     key("server.listen", Kind::Addresses),
     integer("server.connect_timeout_secs", 1, DAY_SECS),
     integer("server.drain_timeout_secs", 0, DAY_SECS),
     integer("server.restart_will_grace_secs", 0, DAY_SECS),
+    integer("server.sys_interval_secs", 0, DAY_SECS),
     key("auth.require_auth", Kind::Boolean),
     key("auth.username", Kind::Text),
     key("auth.password", Kind::Secret),

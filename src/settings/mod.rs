@@ -59,6 +59,8 @@ pub struct ServerSettings {
     pub drain_timeout: Duration,
     /// Clients that were connected when the process died have this long to come back before their Wills are published.
     pub restart_will_grace: Duration,
+    /// How often the topics below `$SYS` are brought up to date; `None` leaves them out.
+    pub sys_interval: Option<Duration>,
 }
 
 /// `[auth]` with `require_auth = true`: the User Name and Password that devices must present.

@@ -30,6 +30,7 @@ struct RawServer {
     connect_timeout_secs: u64,
     drain_timeout_secs: u64,
     restart_will_grace_secs: u64,
+    sys_interval_secs: u64,
 }
 
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -98,6 +99,7 @@ impl Default for RawSettings {
                 connect_timeout_secs: 10,
                 drain_timeout_secs: 5,
                 restart_will_grace_secs: 30,
+                sys_interval_secs: 10,
             },
             auth: RawAuth { require_auth: false, username: String::new(), password: String::new() },
             web: RawWeb { listen: SocketAddr::from(([0, 0, 0, 0], 3000)), static_dir: "static".to_owned() },
@@ -166,6 +168,9 @@ impl RawSettings {
                 connect_timeout: Duration::from_secs(server.connect_timeout_secs),
                 drain_timeout: Duration::from_secs(server.drain_timeout_secs),
                 restart_will_grace: Duration::from_secs(server.restart_will_grace_secs),
+                sys_interval: Some(server.sys_interval_secs)
+                    .filter(|secs| *secs > 0)
+                    .map(Duration::from_secs),
             },
             auth: require_auth.then_some(credentials),
             web: WebSettings { listen: web.listen, static_dir: PathBuf::from(web.static_dir) },
@@ -205,6 +210,7 @@ impl RawSettings {
                 connect_timeout_secs: settings.server.connect_timeout.as_secs(),
                 drain_timeout_secs: settings.server.drain_timeout.as_secs(),
                 restart_will_grace_secs: settings.server.restart_will_grace.as_secs(),
+                sys_interval_secs: settings.server.sys_interval.map_or(0, |interval| interval.as_secs()),
             },
             auth,
             web: RawWeb {

@@ -95,6 +95,7 @@ fn on_command_line() -> BrokerChanges {
 fn snapshot_of(id: BrokerId) -> RouterSnapshot {
     let upstream = UpstreamSnapshot {
         id,
+        name: "fixed".to_owned(),
         state: UpstreamState::Connected,
         state_age: Duration::from_secs(61),
         last_error: None,
@@ -114,6 +115,7 @@ fn snapshot_of(id: BrokerId) -> RouterSnapshot {
         delivered: 50,
         retained: 6,
         subscriptions: 8,
+        shared_subscriptions: 0,
         log: LogSnapshot {
             head_bytes: 4_096,
             file_bytes: 70_000,

@@ -18,3 +18,4 @@ mod outages;
 mod reconnect_flows;
 mod rest;
 mod start_stop;
+mod sys_topics;

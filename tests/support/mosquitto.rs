@@ -25,6 +25,13 @@ impl Mosquitto {
         broker
     }
 
+    /// Starts one that takes anyone in, with one more line in its configuration.
+    pub fn start_with_setting(line: &str) -> Mosquitto {
+        let mut broker = Mosquitto::stopped_with(&format!("allow_anonymous true\n{line}\n"));
+        broker.resume_process();
+        broker
+    }
+
     /// Starts one that keeps sessions and retained messages when it is stopped and started again.
     pub fn start_with_memory() -> Mosquitto {
         // As root, mosquitto would become a user who cannot write there.

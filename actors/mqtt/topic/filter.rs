@@ -57,6 +57,11 @@ impl TopicFilter {
         matches(self.pattern(), topic.as_str())
     }
 
+    /// Whether the filter matches nothing but what lies in the tree `$SYS`; any other filter matches none of that.
+    pub fn is_sys(&self) -> bool {
+        super::is_sys(self.pattern())
+    }
+
     /// Whether the filter has a wildcard.
     pub fn has_wildcard(&self) -> bool {
         self.0.contains(['+', '#'])
@@ -124,6 +129,22 @@ impl std::fmt::Debug for TopicFilter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_filter_for_the_servers_own_tree_is_known_by_its_first_level() {
+        for (filter, is_sys) in [
+            ("$SYS", true),
+            ("$SYS/#", true),
+            ("$SYS/+/x", true),
+            ("$share/g/$SYS/#", true),
+            ("#", false),
+            ("+/broker", false),
+            ("$SYSTEM/#", false),
+            ("$share/$SYS/a", false),
+        ] {
+            assert_eq!(TopicFilter::new(filter).map(|filter| filter.is_sys()), Ok(is_sys), "{filter:?}");
+        }
+    }
 
     #[test]
     fn what_is_a_topic_filter() {

@@ -86,6 +86,11 @@ impl TopicName {
     pub fn is_dollar(&self) -> bool {
         self.0.as_bytes().first() == Some(&b'$')
     }
+
+    /// Whether the name is `$SYS` or below it, where only the server publishes.
+    pub fn is_sys(&self) -> bool {
+        self.is_dollar() && super::is_sys(&self.0)
+    }
 }
 
 /// Whether eight bytes are ASCII without U+0000, `+` and `#`, looked at in one step.
@@ -156,6 +161,22 @@ mod tests {
             [("$SYS", true), ("$", true), ("a/$SYS", false), ("/$SYS", false), ("é$", false)]
         {
             assert_eq!(TopicName::new(name).map(|name| name.is_dollar()), Ok(is_dollar), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn the_tree_of_the_server_is_one_whole_level() {
+        for (name, is_sys) in [
+            ("$SYS", true),
+            ("$SYS/", true),
+            ("$SYS/broker/uptime", true),
+            ("$SYSTEM/a", false),
+            ("$sys/a", false),
+            ("$", false),
+            ("SYS/a", false),
+            ("a/$SYS", false),
+        ] {
+            assert_eq!(TopicName::new(name).map(|name| name.is_sys()), Ok(is_sys), "{name:?}");
         }
     }
 

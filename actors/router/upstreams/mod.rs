@@ -157,6 +157,8 @@ impl Upstreams {
             forget(id, context);
         }
         context.log.begin_retention();
+        // Who there is, and under which name.
+        context.state_changes.notify_one();
         self.wanted.clear();
         self.cursors.clear();
         self.may_reject = self.children.iter().any(|child| child.may_reject());
@@ -205,7 +207,9 @@ impl Upstreams {
 
 impl Child {
     fn new(broker: SharedBroker, stored: Option<StoredUpstream>, context: &UpstreamContext) -> Child {
-        let status = Arc::new(UpstreamStatus::new(broker.id, &broker.name, &context.metrics));
+        let state_changes = context.state_changes.clone();
+        let status = UpstreamStatus::new(broker.id, &broker.name, &context.metrics, state_changes);
+        let status = Arc::new(status);
         let mut child = Child { broker, status, running: None };
         match (child.broker.enabled, stored) {
             (true, stored) => child.start(stored, context),

@@ -124,6 +124,7 @@ fn line<'a>(record: &Record<'a>) -> Line<'a> {
     let (origin, broker) = match record.origin {
         Origin::Device => ("device", None),
         Origin::Will => ("will", None),
+        Origin::System => ("system", None),
         Origin::Upstream(broker) => ("upstream", Some(broker.0.to_string())),
     };
     let payload = str::from_utf8(record.payload).ok();
