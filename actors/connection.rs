@@ -183,6 +183,31 @@ impl Connection {
         }
     }
 
+    /// What was read and is not decoded yet: for a look at how a dialogue opens, before its version is known.
+    pub fn received(&self) -> &[u8] {
+        &self.input
+    }
+
+    /// The longest packet that is accepted, in bytes.
+    pub fn packet_bytes_max(&self) -> usize {
+        self.decode_limits.packet_bytes_max
+    }
+
+    /// Waits for more bytes behind those of [`Connection::received`].
+    ///
+    /// # Errors
+    /// Where the connection ends.
+    pub async fn receive_more(&mut self) -> Result<(), ConnectionError> {
+        match self.transport.read_buf(&mut self.input).await {
+            Ok(0) => Err(ConnectionError::Closed),
+            Ok(bytes) => {
+                self.count_received(bytes, 0);
+                Ok(())
+            }
+            Err(error) => Err(ConnectionError::Io(error)),
+        }
+    }
+
     /// Waits for exactly one packet; what follows it stays for later. For the opening of a dialogue, where the
     /// first packet decides how the next one is read.
     ///
@@ -195,25 +220,20 @@ impl Connection {
                 self.count_received(0, 1);
                 return Ok(packet);
             }
-            match self.transport.read_buf(&mut self.input).await.map_err(ConnectionError::Io)? {
-                0 => return Err(ConnectionError::Closed),
-                bytes => self.count_received(bytes, 0),
-            }
+            self.receive_more().await?;
         }
     }
 
-    /// Packets that came with those that [`Connection::receive_one`] gave out.
-    ///
-    /// # Errors
-    /// Where the bytes are no packets.
-    pub fn take_received(&mut self, packets: &mut Vec<Packet>) -> Result<(), DecodeError> {
+    /// Packets that came with those that [`Connection::receive_one`] gave out. A fault behind them is for the next
+    /// [`Connection::poll_receive`].
+    pub fn take_received(&mut self, packets: &mut Vec<Packet>) {
         let before = packets.len();
         let decoded = codec::decode_all(&mut self.input, self.version, &self.decode_limits, packets);
         if self.input.is_empty() {
             self.input = BytesMut::new();
         }
         self.count_received(0, packets.len() - before);
-        decoded
+        self.fault = decoded.err();
     }
 
     /// Writes what waits, as far as the transport takes it.

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// How many packets a client may send in one exchange of enhanced authentication.
+pub const AUTHENTICATION_ROUNDS_MAX: u32 = 8;
+
 /// The most characters in an upstream broker's name.
 pub const BROKER_NAME_CHARS_MAX: usize = 128;
 

@@ -8,6 +8,7 @@ use mqtt::packet::{Connect, SubscriptionOptions};
 use mqtt::{ClientId, Message as ApplicationMessage, PacketId, QoS, ReasonCode, TopicFilter};
 
 use crate::Origin;
+use crate::authenticator::Authenticated;
 use crate::broker::{BrokerId, SharedBroker};
 use crate::broker_changes::BrokerChanges;
 pub use crate::config_store::ConfigError;
@@ -33,12 +34,16 @@ pub struct Attach {
     pub connect: Box<Connect>,
     /// The connection that it came on; the session answers there with CONNACK.
     pub connection: Connection,
+    /// How the client has proved who it is, where CONNECT names a method for that.
+    pub authenticated: Option<Authenticated>,
 }
 
 /// No Session: CONNACK with this Reason Code goes back on the connection, which then ends.
 pub struct Refused {
     /// Why.
     pub reason_code: ReasonCode,
+    /// For the log, and the Reason String; empty where the Reason Code says it all.
+    pub text: &'static str,
     /// The connection, for the answer.
     pub connection: Box<Connection>,
 }

@@ -2,15 +2,17 @@
 //! sees to it that one identifier has one connection.
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use actix::prelude::*;
 use foldhash::fast::RandomState;
-use mqtt::packet::Connect;
+use mqtt::message::payload_format_fits;
+use mqtt::packet::{Connect, Will};
 use mqtt::{ClientId, ReasonCode};
 
-use crate::device_session::{DeviceSession, SessionContext};
+use crate::connection::Connection;
+use crate::device_session::{DeviceSession, SessionContext, Welcome};
 use crate::limits;
 use crate::messages::{
     Attach, Authenticate, Drain, GetSessionsSnapshot, Offer, Refused, Resume, Retire, SessionEnded,
@@ -33,6 +35,7 @@ pub struct SessionRegistry {
 struct Entry {
     id: SessionId,
     address: Addr<DeviceSession>,
+    is_connected: Arc<AtomicBool>,
 }
 
 impl SessionRegistry {
@@ -64,8 +67,9 @@ impl SessionRegistry {
             let (id, client_id) = (self.next_session_id(), stored.client_id.clone());
             let ended = context.address().recipient();
             let session = DeviceSession::new(id, client_id.clone(), self.context.clone(), ended);
+            let is_connected = session.is_connected();
             let address = session.restored(stored).start();
-            self.sessions.insert(client_id, Entry { id, address });
+            self.sessions.insert(client_id, Entry { id, address, is_connected });
         }
         self.context.metrics.sessions.set(self.sessions.len() as i64);
     }
@@ -85,31 +89,76 @@ impl SessionRegistry {
     }
 
     /// What speaks against this client before anyone asks who it is.
-    fn refusal(&self, connect: &Connect) -> Option<ReasonCode> {
+    fn refusal(&self, attach: &Attach) -> Option<Refusal> {
         if self.draining {
-            return Some(ReasonCode::ServerShuttingDown);
+            // CONNACK has no "server shutting down".
+            return Some(self.elsewhere(ReasonCode::ServerUnavailable, "the server is shutting down"));
         }
-        if self.context.connected.load(Ordering::Relaxed) >= self.context.limits.connections_max {
-            return Some(ReasonCode::ServerBusy);
+        let is_full = self.context.connected.load(Ordering::Relaxed) >= self.context.limits.connections_max;
+        if is_full && !self.takes_over(&attach.connect) {
+            return Some(self.elsewhere(ReasonCode::ServerBusy, "no more clients are taken"));
         }
-        if connect.properties.authentication_method().is_some() {
-            return Some(ReasonCode::BadAuthenticationMethod);
+        let connect = &attach.connect;
+        if connect.properties.authentication_method().is_some() && attach.authenticated.is_none() {
+            return Some((ReasonCode::BadAuthenticationMethod, ""));
         }
-        None
+        connect.will.as_ref().and_then(|will| self.refusal_of_will(will))
     }
 
-    /// The client is let in: it gets its old session, or a new one.
-    fn admit(&mut self, attach: Attach, context: &mut Context<Self>) {
-        let Some(client_id) = ClientId::new(attach.connect.client_id.clone()) else {
-            return self.begin_session(assign_client_id(), attach, true, context);
+    /// Whether the client takes the place of a connection of its own, which then ends.
+    fn takes_over(&self, connect: &Connect) -> bool {
+        let client_id = ClientId::new(connect.client_id.clone());
+        let session = client_id.and_then(|client_id| self.sessions.get(&client_id));
+        session.is_some_and(|session| session.is_connected.load(Ordering::Relaxed))
+    }
+
+    /// The Reason Code for a client that has no place here and may have one elsewhere.
+    fn elsewhere(&self, reason_code: ReasonCode, text: &'static str) -> Refusal {
+        match self.context.server.server_reference {
+            Some(_) => (ReasonCode::UseAnotherServer, text),
+            None => (reason_code, text),
+        }
+    }
+
+    /// A Will that the client could not publish itself: `$SYS` is ours to write.
+    fn refusal_of_will(&self, will: &Will) -> Option<Refusal> {
+        if will.topic_name.is_sys() {
+            return Some((ReasonCode::NotAuthorized, "the will topic is below $SYS"));
+        }
+        let is_text =
+            !self.context.server.check_payload_format || payload_format_fits(&will.properties, &will.payload);
+        (!is_text).then_some((ReasonCode::PayloadFormatInvalid, "the will payload is not UTF-8 as it says"))
+    }
+
+    /// The client may come in: it gets its old session, or a new one.
+    fn admit(&mut self, attach: Attach, context: &mut Context<Self>) -> Result<(), Refused> {
+        // Things may have changed while somebody looked at who it is.
+        if let Some(refusal) = self.refusal(&attach) {
+            return Err(refused(refusal, attach.connection));
+        }
+        let asked = ClientId::new(attach.connect.client_id.clone());
+        let assigned = asked.is_none();
+        let client_id = asked.unwrap_or_else(assign_client_id);
+        let welcome = Welcome {
+            connect: &attach.connect,
+            authenticated: attach.authenticated.as_ref(),
+            client_id: &client_id,
+            assigned,
+            limits: &self.context.limits,
+            server: &self.context.server,
         };
+        if welcome.connack(false).is_none() {
+            let text = "its maximum packet size leaves no room for what it has to know";
+            return Err(refused((ReasonCode::PacketTooLarge, text), attach.connection));
+        }
         match self.sessions.get(&client_id) {
             Some(entry) if !attach.connect.clean_start => {
                 let address = entry.address.clone();
                 self.offer(client_id, attach, &address, context);
             }
-            _ => self.begin_session(client_id, attach, false, context),
+            _ => self.begin_session(client_id, attach, assigned, context),
         }
+        Ok(())
     }
 
     /// Offers the client's connection to its session, which takes over an old connection by itself. A session that
@@ -139,7 +188,6 @@ impl SessionRegistry {
         assigned: bool,
         context: &mut Context<Self>,
     ) {
-        let Attach { connect, connection } = attach;
         if self.sessions.contains_key(&client_id) {
             // Before the new one writes anything down.
             self.record_ended(&client_id);
@@ -147,8 +195,9 @@ impl SessionRegistry {
         let id = self.next_session_id();
         let ended = context.address().recipient();
         let session = DeviceSession::new(id, client_id.clone(), self.context.clone(), ended);
-        let address = session.with_connection(connect, connection, assigned).start();
-        if let Some(older) = self.sessions.insert(client_id, Entry { id, address }) {
+        let is_connected = session.is_connected();
+        let address = session.with_connection(attach, assigned).start();
+        if let Some(older) = self.sessions.insert(client_id, Entry { id, address, is_connected }) {
             let retired = older.address.send(Retire(ReasonCode::SessionTakenOver));
             actix::spawn(async move {
                 // A session that is gone needs no retiring.
@@ -157,6 +206,13 @@ impl SessionRegistry {
         }
         self.context.metrics.sessions.set(self.sessions.len() as i64);
     }
+}
+
+/// Why a client is not let in, and the same in words where they add something.
+type Refusal = (ReasonCode, &'static str);
+
+fn refused((reason_code, text): Refusal, connection: Connection) -> Refused {
+    Refused { reason_code, text, connection: Box::new(connection) }
 }
 
 /// A Client Identifier that nobody else has `[MQTT-3.1.3-6]`.
@@ -177,27 +233,20 @@ impl Actor for SessionRegistry {
 impl Handler<Attach> for SessionRegistry {
     type Result = ResponseActFuture<Self, Result<(), Refused>>;
 
-    fn handle(&mut self, attach: Attach, _: &mut Context<Self>) -> Self::Result {
-        let Attach { connect, connection } = attach;
-        if let Some(reason_code) = self.refusal(&connect) {
-            return Box::pin(actix::fut::ready(Err(Refused {
-                reason_code,
-                connection: Box::new(connection),
-            })));
+    fn handle(&mut self, attach: Attach, context: &mut Context<Self>) -> Self::Result {
+        if attach.authenticated.is_some() {
+            return Box::pin(actix::fut::ready(self.admit(attach, context)));
         }
-        let question =
-            Authenticate { user_name: connect.user_name.clone(), password: connect.password.clone() };
+        if let Some(refusal) = self.refusal(&attach) {
+            return Box::pin(actix::fut::ready(Err(refused(refusal, attach.connection))));
+        }
+        let Connect { user_name, password, .. } = &*attach.connect;
+        let question = Authenticate { user_name: user_name.clone(), password: password.clone() };
         let answer = self.authenticator.send(question).into_actor(self);
         Box::pin(answer.map(move |answer, registry, context: &mut Context<Self>| match answer {
-            Ok(Ok(())) => {
-                registry.admit(Attach { connect, connection }, context);
-                Ok(())
-            }
-            Ok(Err(reason_code)) => Err(Refused { reason_code, connection: Box::new(connection) }),
-            Err(_) => {
-                let reason_code = ReasonCode::ServerUnavailable;
-                Err(Refused { reason_code, connection: Box::new(connection) })
-            }
+            Ok(Ok(())) => registry.admit(attach, context),
+            Ok(Err(reason_code)) => Err(refused((reason_code, ""), attach.connection)),
+            Err(_) => Err(refused((ReasonCode::ServerUnavailable, ""), attach.connection)),
         }))
     }
 }

@@ -7,9 +7,9 @@ use actix::prelude::*;
 use tokio::sync::Notify;
 
 use crate::acknowledgement::Acknowledgements;
-use crate::authenticator::{Authenticator, Credentials};
+use crate::authenticator::{Authenticator, Credentials, Methods};
 use crate::config_store::ConfigStore;
-use crate::device_session::{SessionContext, SessionLimits};
+use crate::device_session::{ServerOptions, SessionContext, SessionLimits};
 use crate::message_log::MessageLog;
 use crate::messages::{Attach, Drain, GetRouterSnapshot, GetSessionsSnapshot, Replay, StopReplay};
 use crate::router::{Router, RouterLimits};
@@ -22,6 +22,8 @@ use crate::{Metrics, limits};
 pub struct ActorSettings {
     /// What clients may ask for.
     pub sessions: SessionLimits,
+    /// What clients are told.
+    pub server: ServerOptions,
     /// The credentials that all clients must have, if any.
     pub credentials: Option<Credentials>,
     /// The most retained messages.
@@ -36,6 +38,8 @@ pub struct ActorSettings {
 pub struct Actors {
     /// Takes clients in.
     pub attach: Recipient<Attach>,
+    /// How clients may authenticate beside User Name and Password.
+    pub methods: Methods,
     /// Answers for the upstream brokers' definitions.
     pub config_store: Addr<ConfigStore>,
     /// Answers for the Router.
@@ -73,7 +77,9 @@ pub fn start(
         .announcing(state_changes.clone())
         .restored(stored.retained, stored.upstreams)
         .start();
-    let authenticator = Authenticator::new(settings.credentials).start();
+    let credentials = settings.credentials.map(Arc::new);
+    let methods = Methods::new(credentials.clone());
+    let authenticator = Authenticator::new(credentials).start();
     let shared = Arc::new(SessionContext {
         router: router.clone().recipient(),
         subscribe: router.clone().recipient(),
@@ -83,6 +89,8 @@ pub fn start(
         metrics: metrics.clone(),
         connected: 0.into(),
         limits: settings.sessions,
+        server: settings.server,
+        methods: methods.clone(),
     });
     let registry = SessionRegistry::new(authenticator.recipient(), shared).restored(stored.sessions).start();
     let sources = SysSources {
@@ -97,6 +105,7 @@ pub fn start(
     let config_store = ConfigStore::start_in_arbiter(&Arbiter::new().handle(), move |_| config_store);
     Actors {
         attach: registry.clone().recipient(),
+        methods,
         config_store,
         router_snapshot: router.clone().recipient(),
         replay: router.clone().recipient(),

@@ -11,7 +11,7 @@ use actors::Metrics;
 use actors::authenticator::Credentials;
 use actors::config_store::ConfigStore;
 use actors::delivery_queue::{AbsentSubscriber, SlowSubscriber};
-use actors::device_session::SessionLimits;
+use actors::device_session::{ServerOptions, SessionLimits};
 use actors::message_log::DiskOptions;
 use actors::start::{ActorSettings, Actors};
 use actors::storage::Storage;
@@ -91,6 +91,8 @@ impl Proxy {
             .map_err(|error| cannot_listen(settings.web.listen, "--web or [web] listen", &error))?;
         let handshake = Handshake {
             attach: actors.attach.clone(),
+            methods: actors.methods.clone(),
+            server_reference: server_options(&settings).server_reference,
             connect_timeout: settings.server.connect_timeout,
             metrics,
         };
@@ -133,6 +135,7 @@ fn actor_settings(settings: &Settings) -> ActorSettings {
             restart_will_grace: settings.server.restart_will_grace,
             keep_alive_secs_max: limits.keep_alive_secs_max,
         },
+        server: server_options(settings),
         credentials: settings.auth.as_ref().map(|required| Credentials {
             username: required.username.clone(),
             password: required.password.clone(),
@@ -140,6 +143,15 @@ fn actor_settings(settings: &Settings) -> ActorSettings {
         retained_messages_max: limits.retained_messages_max,
         acknowledgements: settings.acknowledgements.clone(),
         sys_interval: settings.server.sys_interval,
+    }
+}
+
+fn server_options(settings: &Settings) -> ServerOptions {
+    let server = &settings.server;
+    ServerOptions {
+        response_information: server.response_information.clone(),
+        server_reference: server.server_reference.as_deref().map(Into::into),
+        check_payload_format: server.check_payload_format,
     }
 }
 

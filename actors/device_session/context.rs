@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use actix::prelude::Recipient;
 
+use super::ServerOptions;
 use crate::Metrics;
 use crate::acknowledgement::Acknowledgements;
+use crate::authenticator::Methods;
 use crate::delivery_queue::{AbsentSubscriber, QueueLimits, SlowSubscriber};
 use crate::message_log::MessageLog;
 use crate::messages::{Route, Subscribe, Unsubscribe};
@@ -68,4 +70,8 @@ pub struct SessionContext {
     pub connected: AtomicUsize,
     /// What clients may ask for.
     pub limits: SessionLimits,
+    /// What clients are told.
+    pub server: ServerOptions,
+    /// How clients may authenticate once more.
+    pub methods: Methods,
 }

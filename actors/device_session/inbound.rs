@@ -1,6 +1,7 @@
 //! What a session's client sends: every packet, in the order of its arrival.
 
 use actix::prelude::*;
+use mqtt::message::payload_format_fits;
 use mqtt::packet::acknowledgement::AcknowledgementKind;
 use mqtt::packet::{
     Acknowledgement, Disconnect, Packet, Publish, SubAck, Subscribe as SubscribePacket, UnsubAck,
@@ -29,6 +30,8 @@ pub struct Pending {
     pub(super) acknowledgements: Vec<Due>,
     /// Payload bytes that came in and are not counted yet.
     payload_bytes: u64,
+    /// How the connection ends once the batch before the packet that ends it is routed.
+    ending: Option<Ending>,
 }
 
 impl Pending {
@@ -57,6 +60,17 @@ impl Pending {
         self.next += 1;
         Some(std::mem::replace(packet, Packet::PingReq))
     }
+
+    fn has_batch(&self) -> bool {
+        !self.batch.is_empty() || !self.acknowledgements.is_empty()
+    }
+
+    /// Nothing behind the packet that ends the connection counts, but what came before it does.
+    fn end_behind_batch(&mut self, ending: Ending) {
+        self.packets.clear();
+        self.next = 0;
+        self.ending = Some(ending);
+    }
 }
 
 impl DeviceSession {
@@ -69,14 +83,21 @@ impl DeviceSession {
             }
             let pending = &mut attachment.pending;
             let publish_next = matches!(pending.packets.get(pending.next), Some(Packet::Publish(_)));
-            let batch_waits = !pending.batch.is_empty() || !pending.acknowledgements.is_empty();
-            if batch_waits && (!publish_next || pending.batch.len() >= limits::ROUTE_BATCH_MESSAGES) {
+            if pending.has_batch() && (!publish_next || pending.batch.len() >= limits::ROUTE_BATCH_MESSAGES) {
                 self.route(context);
                 return Ok(Progress::Waiting);
             }
+            if let Some(ending) = pending.ending.take() {
+                return Err(ending);
+            }
             let Some(packet) = pending.take_next() else { return Ok(Progress::Done) };
-            if let Progress::Waiting = self.handle_packet(packet, context)? {
-                return Ok(Progress::Waiting);
+            match (self.handle_packet(packet, context), &mut self.attachment) {
+                (Ok(Progress::Done), _) => {}
+                (Ok(Progress::Waiting), _) => return Ok(Progress::Waiting),
+                (Err(ending), Some(attachment)) if attachment.pending.has_batch() => {
+                    attachment.pending.end_behind_batch(ending);
+                }
+                (Err(ending), _) => return Err(ending),
             }
         }
     }
@@ -107,10 +128,13 @@ impl DeviceSession {
                 }
             }
             Packet::Disconnect(packet) => return Err(self.disconnect(&packet)),
-            Packet::Connect(_) => return Err(protocol_error("a second CONNECT")),
-            Packet::Auth(_) => return Err(protocol_error("AUTH without an authentication method")),
+            Packet::Connect(_) => return Err(Ending::protocol_error("a second CONNECT")),
+            Packet::Auth(packet) => self.authenticate(&packet)?,
             other => {
-                return Err(protocol_error(&format!("{:?} is not for clients to send", other.packet_type())));
+                return Err(Ending::protocol_error(&format!(
+                    "{:?} is not for clients to send",
+                    other.packet_type()
+                )));
             }
         }
         Ok(Progress::Done)
@@ -124,14 +148,14 @@ impl DeviceSession {
         if !properties.is_empty() {
             alias = properties.topic_alias();
             if properties.subscription_identifiers().next().is_some() {
-                return Err(protocol_error("a subscription identifier is not for clients to send"));
+                return Err(Ending::protocol_error("a subscription identifier is not for clients to send"));
             }
             properties = properties.without(|id| id == PropertyId::TopicAlias);
         }
         let topic_name = attachment
             .aliases
             .resolve(topic_name, alias)
-            .map_err(|error| Ending::by_server(error.reason_code(), "topic alias"))?;
+            .map_err(|error| Ending::by_server(error.reason_code(), &error.to_string()))?;
         let mut arrival = Arrival::New;
         if let Some(packet_id) = packet_id {
             arrival = self.inflow.publish(qos, packet_id).map_err(|_| {
@@ -140,13 +164,23 @@ impl DeviceSession {
         }
         // `$SYS` is ours to write.
         let refused = topic_name.is_sys();
+        let reason_code = if refused {
+            ReasonCode::NotAuthorized
+        } else if self.shared.server.check_payload_format && !payload_format_fits(&properties, &payload) {
+            ReasonCode::PayloadFormatInvalid
+        } else {
+            ReasonCode::Success
+        };
         attachment.pending.payload_bytes += payload.len() as u64;
-        let is_routed = arrival == Arrival::New && !refused;
+        let is_routed = arrival == Arrival::New && reason_code == ReasonCode::Success;
+        if reason_code == ReasonCode::PayloadFormatInvalid && packet_id.is_none() {
+            return Err(Ending::by_server(reason_code, "the payload is not UTF-8 as it says"));
+        }
         if let Some(packet_id) = packet_id {
             attachment.pending.acknowledgements.push(Due {
                 packet_id,
                 qos,
-                reason_code: if refused { ReasonCode::NotAuthorized } else { ReasonCode::Success },
+                reason_code,
                 message: is_routed.then_some(attachment.pending.batch.len()),
             });
         }
@@ -297,7 +331,7 @@ impl DeviceSession {
         if let Some(interval_secs) = packet.properties.session_expiry_interval() {
             let interval_secs_max = self.shared.limits.session_expiry_secs_max;
             if self.expiry.change_at_disconnect(interval_secs, interval_secs_max).is_err() {
-                return protocol_error("DISCONNECT raises a session expiry interval of 0");
+                return Ending::protocol_error("DISCONNECT raises a session expiry interval of 0");
             }
         }
         match packet.reason_code {
@@ -307,10 +341,6 @@ impl DeviceSession {
     }
 }
 
-fn protocol_error(text: &str) -> Ending {
-    Ending::by_server(ReasonCode::ProtocolError, text)
-}
-
 fn wrong_acknowledgement(_: UnexpectedAcknowledgement) -> Ending {
-    protocol_error("an acknowledgement of the wrong kind")
+    Ending::protocol_error("an acknowledgement of the wrong kind")
 }

@@ -2,25 +2,27 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::AtomicBool;
 use std::task::{Context as Task, Poll};
 use std::time::Instant;
 
 use actix::prelude::*;
-use mqtt::packet::{ConnAck, Connect, Disconnect, Packet, Will};
+use mqtt::packet::{Connect, Will};
 use mqtt::session::{Inflow, KeepAlive, SessionExpiry, WillMoment, will_moment};
 use mqtt::topic::alias::InboundAliases;
-use mqtt::{ClientId, Properties, Property, ProtocolVersion, ReasonCode};
+use mqtt::{ClientId, ProtocolVersion, ReasonCode};
 
+use super::ending::close;
 use super::inbound::Pending;
 use super::journal::will_message;
 use super::outbound::{ClientLimits, Outbound};
+use super::reauthentication::Authentication;
 use super::share::GaugeShare;
-use super::{Attachment, DeviceSession, Ending, SessionContext};
+use super::welcome::{Welcome, effective_keep_alive, packet_bytes_max};
+use super::{Attachment, DeviceSession, Ending, Presence, SessionContext};
 use crate::acknowledgement::OnDeadline;
-use crate::connection::Connection;
 use crate::message_log::Registration;
-use crate::messages::{Route, SessionEnded, SessionId, Unsubscribe};
+use crate::messages::{Attach, Route, SessionEnded, SessionId, Unsubscribe};
 use crate::promise::HeldAnswers;
 use crate::timestamp::unix_micros;
 use crate::{Origin, limits};
@@ -48,6 +50,7 @@ impl DeviceSession {
             gate_registration: Registration::default(),
             to_subscribe: Vec::new(),
             attachment: None,
+            is_connected: Arc::default(),
             outbound,
             waiting,
             inflow: Inflow::new(u16::MAX),
@@ -64,20 +67,29 @@ impl DeviceSession {
         }
     }
 
+    /// Whether the session has a connection, for as long as it lives.
+    pub fn is_connected(&self) -> Arc<AtomicBool> {
+        self.is_connected.clone()
+    }
+
     /// The new session with its first connection; `assigned` where the Client Identifier is ours.
-    pub fn with_connection(mut self, connect: Box<Connect>, connection: Connection, assigned: bool) -> Self {
-        self.attach(&connect, connection, false, assigned);
+    pub fn with_connection(mut self, attach: Attach, assigned: bool) -> Self {
+        self.attach(attach, false, assigned);
         self
     }
 
     /// Takes a connection and answers its CONNECT.
-    pub(super) fn attach(
-        &mut self,
-        connect: &Connect,
-        connection: Connection,
-        session_present: bool,
-        assigned: bool,
-    ) {
+    pub(super) fn attach(&mut self, attach: Attach, session_present: bool, assigned: bool) {
+        let Attach { connect, connection, authenticated } = attach;
+        let welcome = Welcome {
+            connect: &connect,
+            authenticated: authenticated.as_ref(),
+            client_id: &self.client_id,
+            assigned,
+            limits: &self.shared.limits,
+            server: &self.shared.server,
+        };
+        let connack = welcome.connack(session_present);
         let (version, limits) = (connect.protocol_version, self.shared.limits);
         let now = Instant::now();
         self.expiry = match version {
@@ -95,9 +107,9 @@ impl DeviceSession {
         // Answers of an earlier connection are of no use on this one.
         self.held = HeldAnswers::new(self.shared.acknowledgements.on_deadline == OnDeadline::Withhold);
         self.inflow.resume(if version.is_v5() { limits.receive_maximum } else { u16::MAX });
-        let client = client_limits(connect);
+        let client = client_limits(&connect);
         self.outbound.connected(&client);
-        let keep_alive_secs = effective_keep_alive(connect, limits.keep_alive_secs_max);
+        let keep_alive_secs = effective_keep_alive(&connect, limits.keep_alive_secs_max);
         let keep_alive = KeepAlive::new(keep_alive_secs, now);
         let timer = keep_alive.expires_at().map(|at| Box::pin(tokio::time::sleep_until(at.into())));
         log::info!(
@@ -106,8 +118,10 @@ impl DeviceSession {
             connection.peer(),
             if session_present { ", session resumed" } else { "" }
         );
+        let presence = Presence::new(self.shared.clone(), self.is_connected.clone());
         self.attachment = Some(Box::new(Attachment {
             connection,
+            _presence: presence,
             client,
             keep_alive,
             keep_alive_timer: timer,
@@ -116,47 +130,17 @@ impl DeviceSession {
             reading_paused: false,
             routing_paused: false,
             problem_information: connect.properties.request_problem_information() != Some(false),
+            authentication: authenticated.map(|authenticated| Authentication::by(authenticated.method)),
         }));
-        self.shared.connected.fetch_add(1, Ordering::Relaxed);
         (self.ends_at, self.timer) = (None, None);
-        let properties = self.connack_properties(connect, keep_alive_secs, assigned);
-        self.queue(&Packet::ConnAck(Box::new(ConnAck {
-            session_present,
-            reason_code: ReasonCode::Success,
-            properties,
-        })));
+        // The registry has seen to it that there is one.
+        if let Some(connack) = connack {
+            self.queue(&connack);
+        }
         // What the client sent behind its CONNECT without waiting for the answer.
         if let Some(attachment) = &mut self.attachment {
-            let packets = attachment.pending.refill();
-            if let Err(error) = attachment.connection.take_received(packets) {
-                self.detach(Ending::by_server(error.reason_code(), &error.to_string()));
-            }
+            attachment.connection.take_received(attachment.pending.refill());
         }
-    }
-
-    /// What an MQTT 5.0 client is told about its session; 3.1.1 has no words for it.
-    fn connack_properties(&self, connect: &Connect, keep_alive_secs: u16, assigned: bool) -> Properties {
-        if !connect.protocol_version.is_v5() {
-            return Properties::default();
-        }
-        let limits = &self.shared.limits;
-        let packet_bytes_max = u32::try_from(limits.packet_bytes_max).unwrap_or(u32::MAX);
-        let mut properties = vec![
-            Property::ReceiveMaximum(limits.receive_maximum),
-            Property::MaximumPacketSize(packet_bytes_max),
-            Property::TopicAliasMaximum(limits.topic_alias_maximum),
-            Property::SharedSubscriptionAvailable(false),
-        ];
-        if connect.properties.session_expiry_interval().unwrap_or(0) != self.expiry.interval_secs() {
-            properties.push(Property::SessionExpiryInterval(self.expiry.interval_secs()));
-        }
-        if assigned {
-            properties.push(Property::AssignedClientIdentifier(self.client_id.as_byte_string().clone()));
-        }
-        if keep_alive_secs != connect.keep_alive_secs {
-            properties.push(Property::ServerKeepAlive(keep_alive_secs));
-        }
-        properties.into_iter().fold(Properties::default(), |block, property| block.with(property))
     }
 
     /// The connection ends; the session goes on without, or ends too.
@@ -206,11 +190,10 @@ impl DeviceSession {
     /// The proxy stops: says so to the client. Done when the client has it.
     pub(super) fn drain(&mut self) -> impl Future<Output = ()> + use<> {
         self.record_moves();
-        let goodbye = self.attachment.take().map(|attachment| {
-            self.shared.connected.fetch_sub(1, Ordering::Relaxed);
-            let reason_code = ReasonCode::ServerShuttingDown;
-            close(attachment, &Ending::by_server(reason_code, reason_code.text()))
-        });
+        let goodbye = self
+            .attachment
+            .take()
+            .map(|attachment| close(attachment, &Ending::shutdown(&self.shared.server)));
         let will = self.send_will();
         if goodbye.is_some() {
             self.record_disconnected();
@@ -254,7 +237,6 @@ impl DeviceSession {
         self.record_moves();
         let Some(attachment) = self.attachment.take() else { return };
         self.outbound.disconnected();
-        self.shared.connected.fetch_sub(1, Ordering::Relaxed);
         match ending.reason_code {
             Some(reason_code) => {
                 log::info!("client {}: disconnected by us: {} ({reason_code})", self.client_id, ending.text);
@@ -309,38 +291,12 @@ impl DeviceSession {
     }
 }
 
-/// Sends DISCONNECT where the version has one for servers `[MQTT-3.14.0-1]`, and closes.
-fn close(mut attachment: Box<Attachment>, ending: &Ending) -> impl Future<Output = ()> + use<> {
-    if let Some(reason_code) = ending.reason_code
-        && attachment.client.version.is_v5()
-    {
-        let reason_string = Property::ReasonString(ending.text.as_str().into());
-        let properties = match attachment.problem_information {
-            true => Properties::default().with(reason_string),
-            false => Properties::default(),
-        };
-        if let Err(error) =
-            attachment.connection.queue(&Packet::Disconnect(Disconnect { reason_code, properties }))
-        {
-            log::error!("{}: {error}", attachment.connection.peer());
-        }
-    }
-    attachment.connection.close()
-}
-
 /// What the client accepts, as its CONNECT says.
 fn client_limits(connect: &Connect) -> ClientLimits {
     let receive_maximum = connect.properties.receive_maximum().unwrap_or(u16::MAX);
     ClientLimits {
         version: connect.protocol_version,
         receive_maximum: receive_maximum.min(limits::SESSION_IN_FLIGHT_MAX),
-        packet_bytes_max: connect.properties.maximum_packet_size().map_or(usize::MAX, |bytes| bytes as usize),
+        packet_bytes_max: packet_bytes_max(connect),
     }
-}
-
-/// The Keep Alive that counts: ours where the client's is too long and can be overruled `[MQTT-3.1.2-21]`.
-fn effective_keep_alive(connect: &Connect, keep_alive_secs_max: u16) -> u16 {
-    let asked = connect.keep_alive_secs;
-    let too_long = keep_alive_secs_max != 0 && (asked == 0 || asked > keep_alive_secs_max);
-    if connect.protocol_version.is_v5() && too_long { keep_alive_secs_max } else { asked }
 }

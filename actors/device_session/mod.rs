@@ -3,14 +3,19 @@
 
 mod answers;
 mod context;
+mod ending;
 mod inbound;
 mod journal;
 mod lifecycle;
 mod outbound;
+mod presence;
+mod reauthentication;
 mod share;
+mod welcome;
 
 use std::collections::HashSet;
 use std::pin::Pin;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context as Task, Poll};
 use std::time::Instant;
@@ -18,7 +23,7 @@ use std::time::Instant;
 use actix::prelude::*;
 use foldhash::fast::RandomState;
 use mqtt::packet::{Packet, SubscriptionOptions, Will};
-use mqtt::session::{Inflow, KeepAlive, SessionEnd, SessionExpiry};
+use mqtt::session::{Inflow, KeepAlive, SessionExpiry};
 use mqtt::topic::alias::InboundAliases;
 use mqtt::{ClientId, ReasonCode, TopicFilter};
 use tokio::time::Sleep;
@@ -31,9 +36,13 @@ use crate::promise::HeldAnswers;
 use crate::store::SessionKey;
 use answers::Answer;
 pub use context::{SessionContext, SessionLimits};
+use ending::Ending;
 use inbound::Pending;
 use outbound::{ClientLimits, Outbound};
+use presence::Presence;
+use reauthentication::Authentication;
 use share::GaugeShare;
+pub use welcome::{CLIENT_ID, ServerOptions, Welcome, packet_bytes_max};
 
 /// The actor.
 pub struct DeviceSession {
@@ -42,6 +51,8 @@ pub struct DeviceSession {
     shared: Arc<SessionContext>,
     ended: Recipient<SessionEnded>,
     attachment: Option<Box<Attachment>>,
+    /// Whether there is an attachment, for the registry to see.
+    is_connected: Arc<AtomicBool>,
     outbound: Outbound,
     /// The session's part of the gauge of waiting messages.
     waiting: GaugeShare,
@@ -76,6 +87,7 @@ pub struct DeviceSession {
 /// The Network Connection with all that belongs to it alone.
 struct Attachment {
     connection: Connection,
+    _presence: Presence,
     client: ClientLimits,
     keep_alive: KeepAlive,
     keep_alive_timer: Option<Pin<Box<Sleep>>>,
@@ -87,6 +99,8 @@ struct Attachment {
     routing_paused: bool,
     /// Whether Reason Strings may be sent (Request Problem Information).
     problem_information: bool,
+    /// The method by which the client authenticated, if it did by one.
+    authentication: Option<Box<Authentication>>,
 }
 
 impl DeviceSession {
@@ -260,30 +274,6 @@ enum Progress {
     Waiting,
 }
 
-/// How a connection ends.
-struct Ending {
-    /// What it means for the Will.
-    end: SessionEnd,
-    /// The Reason Code of our DISCONNECT, where we are the ones who end it.
-    reason_code: Option<ReasonCode>,
-    /// For the log, and the Reason String.
-    text: String,
-}
-
-impl Ending {
-    fn by_server(reason_code: ReasonCode, text: &str) -> Ending {
-        Ending { end: SessionEnd::Abnormal, reason_code: Some(reason_code), text: text.to_owned() }
-    }
-
-    fn by_client(end: SessionEnd) -> Ending {
-        Ending { end, reason_code: None, text: "disconnected".to_owned() }
-    }
-
-    fn lost(text: &str) -> Ending {
-        Ending { end: SessionEnd::Abnormal, reason_code: None, text: text.to_owned() }
-    }
-}
-
 impl Actor for DeviceSession {
     type Context = Context<Self>;
 
@@ -324,11 +314,11 @@ impl Handler<Resume> for DeviceSession {
         }
         let Some(attach) = offer.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
         if self.attachment.is_some() {
-            let text = format!("taken over from {}", attach.connection.peer());
-            self.detach_for_takeover(&Ending::by_server(ReasonCode::SessionTakenOver, &text));
+            let reason_code = ReasonCode::SessionTakenOver;
+            self.detach_for_takeover(&Ending::by_server(reason_code, reason_code.text()));
         }
         self.drop_will();
-        self.attach(&attach.connect, attach.connection, true, false);
+        self.attach(attach, true, false);
     }
 }
 

@@ -21,6 +21,8 @@ pub enum DecodeError {
     UnsupportedProtocolVersion,
     /// A Topic Name is well formed UTF-8 but cannot be accepted.
     TopicNameInvalid(&'static str),
+    /// A Topic Alias that cannot be.
+    TopicAliasInvalid(&'static str),
     /// A Topic Filter is well formed UTF-8 but not a filter.
     TopicFilterInvalid(&'static str),
     /// The Client Identifier in CONNECT cannot be accepted.
@@ -36,6 +38,7 @@ impl DecodeError {
             DecodeError::PacketTooLarge { .. } => ReasonCode::PacketTooLarge,
             DecodeError::UnsupportedProtocolVersion => ReasonCode::UnsupportedProtocolVersion,
             DecodeError::TopicNameInvalid(_) => ReasonCode::TopicNameInvalid,
+            DecodeError::TopicAliasInvalid(_) => ReasonCode::TopicAliasInvalid,
             DecodeError::TopicFilterInvalid(_) => ReasonCode::TopicFilterInvalid,
             DecodeError::ClientIdentifierNotValid(_) => ReasonCode::ClientIdentifierNotValid,
         }
@@ -52,6 +55,7 @@ impl std::fmt::Display for DecodeError {
             }
             DecodeError::UnsupportedProtocolVersion => formatter.write_str("unsupported protocol version"),
             DecodeError::TopicNameInvalid(what) => write!(formatter, "topic name: {what}"),
+            DecodeError::TopicAliasInvalid(what) => write!(formatter, "topic alias: {what}"),
             DecodeError::TopicFilterInvalid(what) => write!(formatter, "topic filter: {what}"),
             DecodeError::ClientIdentifierNotValid(what) => write!(formatter, "client identifier: {what}"),
         }

@@ -34,3 +34,28 @@ impl Message {
         }
     }
 }
+
+/// Whether a payload is UTF-8 where its Payload Format Indicator says so.
+pub fn payload_format_fits(properties: &Properties, payload: &[u8]) -> bool {
+    properties.payload_format_indicator() != Some(true) || std::str::from_utf8(payload).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Property;
+
+    #[test]
+    fn only_a_payload_that_is_said_to_be_text_has_to_be() {
+        let says = |is_text| Properties::default().with(Property::PayloadFormatIndicator(is_text));
+        for (properties, payload, fits) in [
+            (Properties::default(), &[0xFF][..], true),
+            (says(false), &[0xFF], true),
+            (says(true), &[0xFF], false),
+            (says(true), "ä".as_bytes(), true),
+            (says(true), &[], true),
+        ] {
+            assert_eq!(payload_format_fits(&properties, payload), fits, "{properties:?} {payload:?}");
+        }
+    }
+}

@@ -90,6 +90,8 @@ impl ReasonCode {
             ReasonCode::ClientIdentifierNotValid => Some(2),
             ReasonCode::ServerUnavailable | ReasonCode::ServerBusy | ReasonCode::QuotaExceeded => Some(3),
             ReasonCode::ServerShuttingDown | ReasonCode::ConnectionRateExceeded => Some(3),
+            // 3.1.1 cannot name the other server.
+            ReasonCode::UseAnotherServer | ReasonCode::ServerMoved => Some(3),
             ReasonCode::BadUserNameOrPassword | ReasonCode::BadAuthenticationMethod => Some(4),
             ReasonCode::NotAuthorized | ReasonCode::Banned => Some(5),
             _ => None,

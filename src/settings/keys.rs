@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use actors::acknowledgement::{OnDeadline, Policy, parse_rule};
 use config::ValueKind;
+use mqtt::TopicName;
 
 /// What a key's value must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +13,10 @@ pub(super) enum Kind {
     Text,
     /// Text that no message may show.
     Secret,
+    /// The beginning of Topic Names.
+    TopicPrefix,
+    /// Where another server is.
+    Reference,
     Path,
     Address,
     Addresses,
@@ -48,12 +53,15 @@ const GIBIBYTE: i64 = 1_073_741_824;
 const SECS_MAX: i64 = 4_294_967_295;
 
 /// In the order of `settings/default.toml`.
-pub(super) static KEYS: [Key; 31] = [
+pub(super) static KEYS: [Key; 34] = [
     key("server.listen", Kind::Addresses),
     integer("server.connect_timeout_secs", 1, DAY_SECS),
     integer("server.drain_timeout_secs", 0, DAY_SECS),
     integer("server.restart_will_grace_secs", 0, DAY_SECS),
     integer("server.sys_interval_secs", 0, DAY_SECS),
+    key("server.response_information", Kind::TopicPrefix),
+    key("server.server_reference", Kind::Reference),
+    key("server.check_payload_format", Kind::Boolean),
     key("auth.require_auth", Kind::Boolean),
     key("auth.username", Kind::Text),
     key("auth.password", Kind::Secret),
@@ -112,6 +120,13 @@ impl Kind {
         match self {
             Kind::Boolean => "true or false".to_owned(),
             Kind::Text | Kind::Secret => "a string of at most 65535 bytes".to_owned(),
+            Kind::TopicPrefix => {
+                "what topics begin with, at most 65535 bytes: without + and #, and no $ in front".to_owned()
+            }
+            Kind::Reference => {
+                "one or more servers, parted by spaces, such as \"b.example.org\" or \"192.0.2.7:1883\""
+                    .to_owned()
+            }
             Kind::Path => "a path, not empty".to_owned(),
             Kind::Address => {
                 "an IP address and a port, such as \"0.0.0.0:3000\" or \"[::1]:3000\"".to_owned()
@@ -134,6 +149,10 @@ impl Kind {
         match (self, value) {
             (Kind::Boolean, ValueKind::Boolean(_)) => true,
             (Kind::Text | Kind::Secret, ValueKind::String(text)) => text.len() <= usize::from(u16::MAX),
+            (Kind::TopicPrefix, ValueKind::String(text)) => is_topic_prefix(text),
+            (Kind::Reference, ValueKind::String(text)) => {
+                text.len() <= usize::from(u16::MAX) && !text.contains(char::is_control)
+            }
             (Kind::Path, ValueKind::String(path)) => !path.is_empty() && !path.contains('\0'),
             (Kind::Address, ValueKind::String(address)) => address.parse::<SocketAddr>().is_ok(),
             (Kind::Addresses, ValueKind::Array(values)) => admits_addresses(values),
@@ -166,13 +185,24 @@ impl Kind {
             Kind::AcknowledgementRules if text.trim().is_empty() => ValueKind::Array(Vec::new()),
             // A filter with a comma is cut in two here, and refused: it can stand in a file only.
             Kind::AcknowledgementRules => text.split(',').map(str::trim).collect::<Vec<_>>().into(),
-            Kind::Text | Kind::Secret | Kind::Path | Kind::Address | Kind::Choice(_) => text.into(),
+            Kind::Text
+            | Kind::Secret
+            | Kind::TopicPrefix
+            | Kind::Reference
+            | Kind::Path
+            | Kind::Address
+            | Kind::Choice(_) => text.into(),
         }
     }
 }
 
 fn is_rule(value: &config::Value) -> bool {
     matches!(&value.kind, ValueKind::String(rule) if parse_rule(rule).is_some())
+}
+
+/// Whether topics may begin so; nothing at all is allowed too.
+fn is_topic_prefix(text: &str) -> bool {
+    text.is_empty() || TopicName::new(text.to_owned()).is_ok_and(|name| !name.is_dollar())
 }
 
 fn admits_addresses(values: &[config::Value]) -> bool {

@@ -61,6 +61,12 @@ pub struct ServerSettings {
     pub restart_will_grace: Duration,
     /// How often the topics below `$SYS` are brought up to date; `None` leaves them out.
     pub sys_interval: Option<Duration>,
+    /// The basis for Response Topics that MQTT 5.0 clients may ask for; empty for none.
+    pub response_information: String,
+    /// Where clients are to go that find no place here, or when the proxy stops.
+    pub server_reference: Option<String>,
+    /// Whether a payload that is said to be UTF-8 has to be.
+    pub check_payload_format: bool,
 }
 
 /// `[auth]` with `require_auth = true`: the User Name and Password that devices must present.

@@ -31,6 +31,9 @@ struct RawServer {
     drain_timeout_secs: u64,
     restart_will_grace_secs: u64,
     sys_interval_secs: u64,
+    response_information: String,
+    server_reference: String,
+    check_payload_format: bool,
 }
 
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -100,6 +103,9 @@ impl Default for RawSettings {
                 drain_timeout_secs: 5,
                 restart_will_grace_secs: 30,
                 sys_interval_secs: 10,
+                response_information: String::new(),
+                server_reference: String::new(),
+                check_payload_format: false,
             },
             auth: RawAuth { require_auth: false, username: String::new(), password: String::new() },
             web: RawWeb { listen: SocketAddr::from(([0, 0, 0, 0], 3000)), static_dir: "static".to_owned() },
@@ -171,6 +177,9 @@ impl RawSettings {
                 sys_interval: Some(server.sys_interval_secs)
                     .filter(|secs| *secs > 0)
                     .map(Duration::from_secs),
+                response_information: server.response_information,
+                server_reference: Some(server.server_reference).filter(|text| !text.is_empty()),
+                check_payload_format: server.check_payload_format,
             },
             auth: require_auth.then_some(credentials),
             web: WebSettings { listen: web.listen, static_dir: PathBuf::from(web.static_dir) },
@@ -211,6 +220,9 @@ impl RawSettings {
                 drain_timeout_secs: settings.server.drain_timeout.as_secs(),
                 restart_will_grace_secs: settings.server.restart_will_grace.as_secs(),
                 sys_interval_secs: settings.server.sys_interval.map_or(0, |interval| interval.as_secs()),
+                response_information: settings.server.response_information.clone(),
+                server_reference: settings.server.server_reference.clone().unwrap_or_default(),
+                check_payload_format: settings.server.check_payload_format,
             },
             auth,
             web: RawWeb {

@@ -59,6 +59,9 @@ fn without_anything_the_defaults_hold() {
     assert_eq!(settings.server.listen, ["0.0.0.0:1883".parse().unwrap()]);
     assert_eq!(settings.server.connect_timeout, Duration::from_secs(10));
     assert_eq!(settings.server.drain_timeout, Duration::from_secs(5));
+    assert_eq!(settings.server.response_information, "");
+    assert_eq!(settings.server.server_reference, None);
+    assert!(!settings.server.check_payload_format);
     assert_eq!(settings.auth, None);
     assert_eq!(settings.web.listen, "0.0.0.0:3000".parse().unwrap());
     assert_eq!(settings.web.static_dir, PathBuf::from("static"));
@@ -424,4 +427,23 @@ fn what_check_shows_is_a_file_with_the_same_settings() {
     assert_eq!(again.log, settings.log);
     assert_eq!(again.acknowledgements, settings.acknowledgements);
     assert_eq!(again.limits, settings.limits);
+}
+
+#[test]
+fn what_clients_are_told_is_something_that_they_can_use() {
+    let read = |text: &str| {
+        let directory = Directory::new();
+        let flags = Flags { config: Some(directory.file("site.toml", text)), ..Flags::default() };
+        load(&flags, &Environment::default()).map(|settings| settings.server)
+    };
+    let server =
+        read("server.response_information = 'r/{client_id}/'\nserver.server_reference = 'a b:1883'").unwrap();
+    assert_eq!(server.response_information, "r/{client_id}/");
+    assert_eq!(server.server_reference.as_deref(), Some("a b:1883"));
+    for text in ["a/+", "#", "$share/g/", "$SYS/", "a\\u0000"] {
+        let problem = read(&format!("server.response_information = \"{text}\"")).expect_err(text);
+        assert!(problem.problems()[0].contains("must be what topics begin with"), "{problem:?}");
+    }
+    let problem = read("server.server_reference = \"a\\nb\"").expect_err("two lines");
+    assert!(problem.problems()[0].contains("must be one or more servers"), "{problem:?}");
 }

@@ -10,6 +10,7 @@ mod demo;
 mod devices;
 mod durability;
 mod fan_out;
+mod handshake;
 mod harness;
 mod inbound;
 mod log_command;

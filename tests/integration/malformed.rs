@@ -275,8 +275,6 @@ fn a_bad_connect_is_not_taken() {
         ("something else than CONNECT first", vec![0xC0, 0]),
         ("a PUBLISH first", Publish::new("t", "m").encode(Version::V4)),
         ("another protocol's name", another_name),
-        ("an HTTP request", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec()),
-        ("a TLS handshake", vec![0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xFC, 0x03, 0x03]),
         ("reserved CONNECT flag", connect_body(0x03, &[&id])),
         ("wrong fixed header flags", [&[0x11], &Connect::new(Version::V4, "id").encode()[1..]].concat()),
         ("Will QoS without Will", connect_body(0x0A, &[&id])),

@@ -21,8 +21,24 @@ pub mod property {
     pub const SESSION_EXPIRY: u8 = 0x11;
     /// Assigned Client Identifier (text).
     pub const ASSIGNED_CLIENT_ID: u8 = 0x12;
+    /// Server Keep Alive (two bytes).
+    pub const SERVER_KEEP_ALIVE: u8 = 0x13;
+    /// Authentication Method (text).
+    pub const AUTHENTICATION_METHOD: u8 = 0x15;
+    /// Authentication Data (binary).
+    pub const AUTHENTICATION_DATA: u8 = 0x16;
+    /// Request Problem Information (byte).
+    pub const REQUEST_PROBLEM_INFORMATION: u8 = 0x17;
     /// Will Delay Interval (four bytes).
     pub const WILL_DELAY: u8 = 0x18;
+    /// Request Response Information (byte).
+    pub const REQUEST_RESPONSE_INFORMATION: u8 = 0x19;
+    /// Response Information (text).
+    pub const RESPONSE_INFORMATION: u8 = 0x1A;
+    /// Server Reference (text).
+    pub const SERVER_REFERENCE: u8 = 0x1C;
+    /// Reason String (text).
+    pub const REASON_STRING: u8 = 0x1F;
     /// Receive Maximum (two bytes).
     pub const RECEIVE_MAXIMUM: u8 = 0x21;
     /// Topic Alias Maximum (two bytes).
@@ -65,6 +81,8 @@ pub mod kind {
     pub const PINGRESP: u8 = 13;
     /// DISCONNECT.
     pub const DISCONNECT: u8 = 14;
+    /// AUTH.
+    pub const AUTH: u8 = 15;
 }
 
 /// PINGREQ as bytes.
@@ -139,6 +157,14 @@ impl Packet {
     /// The Reason Code of a DISCONNECT; 0 where there is none.
     pub fn disconnect_reason(&self) -> u8 {
         self.body.first().copied().unwrap_or(0)
+    }
+
+    /// The Reason Code and the properties of a DISCONNECT or AUTH (MQTT 5.0).
+    pub fn reason_and_properties(&self) -> (u8, Properties) {
+        let mut reader = Reader(&self.body);
+        let reason = if reader.0.is_empty() { 0 } else { reader.byte() };
+        let properties = if reader.0.is_empty() { Vec::new() } else { reader.properties() };
+        (reason, properties)
     }
 
     /// The Reason Codes of a SUBACK or UNSUBACK.
@@ -548,6 +574,13 @@ impl Publish {
 pub fn ack(kind_of: u8, id: u16) -> Vec<u8> {
     let flags = if kind_of == kind::PUBREL { 2 } else { 0 };
     frame(kind_of << 4 | flags, &id.to_be_bytes())
+}
+
+/// DISCONNECT or AUTH with a Reason Code and properties (MQTT 5.0).
+pub fn with_reason(kind_of: u8, reason: u8, properties: &Properties) -> Vec<u8> {
+    let mut body = vec![reason];
+    put_properties(&mut body, properties);
+    frame(kind_of << 4, &body)
 }
 
 /// SUBSCRIBE; in MQTT 5.0 with properties.

@@ -350,12 +350,7 @@ mod tests {
         bad(V311, "a password alone", "10: <MQTT> 04 42 003C <a> <p>", password);
         bad(V5, "no property length", "10: <MQTT> 05 02 003C", cut());
         bad(V5, "property length too long", "10: <MQTT> 05 02 003C 04 <a>", cut());
-        bad(
-            V5,
-            "receive maximum 0",
-            "10: <MQTT> 05 02 003C {21 0000} <a>",
-            protocol("Receive Maximum or Topic Alias is 0"),
-        );
+        bad(V5, "receive maximum 0", "10: <MQTT> 05 02 003C {21 0000} <a>", protocol("Receive Maximum is 0"));
         let not_allowed = malformed("a property is not allowed in this packet");
         bad(V5, "a property of the will", "10: <MQTT> 05 02 003C {18 00000001} <a>", not_allowed);
         bad(

@@ -335,7 +335,7 @@ mod tests {
         bad(V5, "property length beyond the end", "30: <a> 03 0100", cut());
         let overlong = malformed("a variable byte integer is longer than 4 bytes");
         bad(V5, "property length of five bytes", "30: <a> 8080808001 'hi'", overlong);
-        bad(V5, "topic alias 0", "30: <a> {23 0000}", protocol("Receive Maximum or Topic Alias is 0"));
+        bad(V5, "topic alias 0", "30: <a> {23 0000}", DecodeError::TopicAliasInvalid("must not be 0"));
         bad(V5, "subscription identifier 0", "30: <a> {0B 00}", protocol("Subscription Identifier is 0"));
     }
 

@@ -86,7 +86,11 @@ impl SubscriptionOptions {
             return Err(DecodeError::Malformed("a reserved subscription option is set"));
         }
         let Some(qos) = QoS::from_u8(byte & 0b11) else {
-            return Err(DecodeError::Malformed("the QoS of a subscription is 3"));
+            // 3.1.1 `[MQTT-3-8.3-4]`; in 5.0 section 3.8.3.1.
+            return Err(match version {
+                ProtocolVersion::V311 => DecodeError::Malformed("the QoS of a subscription is 3"),
+                ProtocolVersion::V5 => DecodeError::Protocol("the QoS of a subscription is 3"),
+            });
         };
         let Some(retain_handling) = RetainHandling::from_u8(byte >> RETAIN_HANDLING_SHIFT) else {
             return Err(DecodeError::Protocol("retain handling is 3"));
@@ -217,7 +221,8 @@ mod tests {
             row("no filter", "", protocol("SUBSCRIBE without a topic filter"));
             row("no options", "<a>", cut());
             row("second filter cut", "<a> 00 0002 'b'", cut());
-            row("QoS 3", "<a> 03", malformed("the QoS of a subscription is 3"));
+            let qos_3 = if version == V5 { protocol } else { malformed };
+            row("QoS 3", "<a> 03", qos_3("the QoS of a subscription is 3"));
             row("reserved bit 6", "<a> 40", malformed("a reserved subscription option is set"));
             row("reserved bit 7", "<a> 80", malformed("a reserved subscription option is set"));
             row("empty filter", "<> 00", DecodeError::TopicFilterInvalid("must not be empty"));

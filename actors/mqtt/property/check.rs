@@ -60,10 +60,17 @@ pub(super) fn check_value(id: PropertyId, reader: &mut Reader<'_>) -> Result<(),
             }
         }
         WireType::TwoByteInteger => {
-            let value = reader.u16()?;
-            if value == 0 && matches!(id, PropertyId::ReceiveMaximum | PropertyId::TopicAlias) {
-                // `[MQTT-3.3.2-8]` for Topic Alias, section 3.1.2.11.3 for Receive Maximum.
-                return Err(DecodeError::Protocol("Receive Maximum or Topic Alias is 0"));
+            let is_zero = reader.u16()? == 0;
+            match id {
+                // Section 3.1.2.11.3.
+                PropertyId::ReceiveMaximum if is_zero => {
+                    return Err(DecodeError::Protocol("Receive Maximum is 0"));
+                }
+                // `[MQTT-3.3.2-8]`.
+                PropertyId::TopicAlias if is_zero => {
+                    return Err(DecodeError::TopicAliasInvalid("must not be 0"));
+                }
+                _ => {}
             }
         }
         WireType::FourByteInteger => {
@@ -96,6 +103,7 @@ pub(super) fn check_value(id: PropertyId, reader: &mut Reader<'_>) -> Result<(),
 pub(super) fn inconsistent(error: &DecodeError) -> EncodeError {
     match error {
         DecodeError::Malformed(what) | DecodeError::Protocol(what) => EncodeError::Inconsistent(what),
+        DecodeError::TopicAliasInvalid(_) => EncodeError::Inconsistent("Topic Alias is 0"),
         _ => EncodeError::Inconsistent("a property breaks its rules"),
     }
 }

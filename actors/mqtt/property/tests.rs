@@ -159,11 +159,10 @@ fn values_out_of_range_are_refused() {
             assert_eq!(parse(&two, owners[0]), Err(protocol("a property is not 0 or 1")), "{property:?}");
         }
     }
-    let zero = protocol("Receive Maximum or Topic Alias is 0");
     let wildcard = protocol("Response Topic is empty or has wildcards");
     let rows = [
-        ("receive maximum 0", "21 0000", connect, zero),
-        ("topic alias 0", "23 0000", publish, zero),
+        ("receive maximum 0", "21 0000", connect, protocol("Receive Maximum is 0")),
+        ("topic alias 0", "23 0000", publish, DecodeError::TopicAliasInvalid("must not be 0")),
         ("maximum packet size 0", "27 00000000", connect, protocol("Maximum Packet Size is 0")),
         ("subscription identifier 0", "0B 00", publish, protocol("Subscription Identifier is 0")),
         (
@@ -196,7 +195,7 @@ fn the_builder_refuses_what_a_peer_would_refuse() {
     let mut builder = PropertiesBuilder::new();
     builder.push(&Property::TopicAlias(1)).unwrap();
     let rows = [
-        (Property::ReceiveMaximum(0), EncodeError::Inconsistent("Receive Maximum or Topic Alias is 0")),
+        (Property::ReceiveMaximum(0), EncodeError::Inconsistent("Receive Maximum is 0")),
         (Property::MaximumPacketSize(0), EncodeError::Inconsistent("Maximum Packet Size is 0")),
         (Property::MaximumQoS(QoS::ExactlyOnce), EncodeError::Inconsistent("a property is not 0 or 1")),
         (Property::SubscriptionIdentifier(0), EncodeError::Inconsistent("Subscription Identifier is 0")),

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionExpiry {
     interval_secs: u32,
+    /// Whether CONNECT asked for 0, which DISCONNECT must not raise, rather than got no more than 0.
+    asked_for_none: bool,
 }
 
 /// A Client that connected with 0 must not ask for more at DISCONNECT: a Protocol Error (section 3.14.2.2.2).
@@ -18,25 +20,27 @@ impl SessionExpiry {
 
     /// For MQTT 5.0: the interval of CONNECT (absent means 0), at most `interval_secs_max`.
     pub fn from_connect(interval_secs: Option<u32>, interval_secs_max: u32) -> SessionExpiry {
-        SessionExpiry { interval_secs: interval_secs.unwrap_or(0).min(interval_secs_max) }
+        let asked_secs = interval_secs.unwrap_or(0);
+        SessionExpiry { interval_secs: asked_secs.min(interval_secs_max), asked_for_none: asked_secs == 0 }
     }
 
     /// For MQTT 3.1.1: Clean Session 1 ends with the connection, Clean Session 0 lasts as long as the
     /// Server keeps sessions at all.
     pub fn from_clean_session(clean_session: bool, interval_secs_max: u32) -> SessionExpiry {
-        SessionExpiry { interval_secs: if clean_session { 0 } else { interval_secs_max } }
+        let interval_secs = if clean_session { 0 } else { interval_secs_max };
+        SessionExpiry { interval_secs, asked_for_none: clean_session }
     }
 
     /// DISCONNECT carried a new interval.
     ///
     /// # Errors
-    /// Where the interval was 0 and is not any more.
+    /// Where CONNECT asked for 0 and this is more.
     pub fn change_at_disconnect(
         &mut self,
         interval_secs: u32,
         interval_secs_max: u32,
     ) -> Result<(), ExpiryCannotBeRaised> {
-        if self.interval_secs == 0 && interval_secs != 0 {
+        if self.asked_for_none && interval_secs != 0 {
             return Err(ExpiryCannotBeRaised);
         }
         self.interval_secs = interval_secs.min(interval_secs_max);
@@ -80,8 +84,13 @@ mod tests {
         assert_eq!(expiry.change_at_disconnect(7_200, 3_600), Ok(()));
         assert_eq!(expiry.interval_secs(), 3_600);
         assert_eq!(expiry.change_at_disconnect(0, 3_600), Ok(()));
-        assert_eq!(expiry.change_at_disconnect(0, 3_600), Ok(()));
-        assert_eq!(expiry.change_at_disconnect(1, 3_600), Err(ExpiryCannotBeRaised));
+        assert!(expiry.ends_with_connection());
+        let mut none = SessionExpiry::from_connect(None, 3_600);
+        assert_eq!(none.change_at_disconnect(0, 3_600), Ok(()));
+        assert_eq!(none.change_at_disconnect(1, 3_600), Err(ExpiryCannotBeRaised));
+        let mut shortened = SessionExpiry::from_connect(Some(60), 0);
+        assert_eq!(shortened.change_at_disconnect(1, 0), Ok(()), "CONNECT did not ask for 0");
+        assert!(shortened.ends_with_connection());
     }
 
     #[test]

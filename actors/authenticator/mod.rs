@@ -1,4 +1,9 @@
-//! The actor that knows who a client is.
+//! The actor that knows who a client is, and the methods of enhanced authentication that it offers.
+
+mod exchange;
+mod plain;
+
+use std::sync::Arc;
 
 use actix::prelude::*;
 use mqtt::ReasonCode;
@@ -6,6 +11,7 @@ use mqtt::ReasonCode;
 use crate::broker::Secret;
 use crate::limits;
 use crate::messages::Authenticate;
+pub use exchange::{Authenticated, Exchange, Mechanism, Methods, Step, auth_packet};
 
 /// The one user name and password that all clients share.
 pub struct Credentials {
@@ -15,25 +21,41 @@ pub struct Credentials {
     pub password: Secret,
 }
 
+/// What a client presents, whichever way it came.
+#[derive(Clone, Copy)]
+struct Presented<'a> {
+    user_name: &'a [u8],
+    password: &'a [u8],
+}
+
+impl Credentials {
+    /// Whether these are what the client presents. Comparing hashes takes the same time wherever the texts differ.
+    fn fit(&self, presented: &Presented<'_>) -> bool {
+        let name_fits = blake3::hash(presented.user_name) == blake3::hash(self.username.as_bytes());
+        let password_fits =
+            blake3::hash(presented.password) == blake3::hash(self.password.reveal().as_bytes());
+        name_fits & password_fits
+    }
+}
+
 /// The actor. Without credentials it lets everyone in.
 pub struct Authenticator {
-    required: Option<Credentials>,
+    required: Option<Arc<Credentials>>,
 }
 
 impl Authenticator {
     /// An actor that demands these credentials, or none.
-    pub fn new(required: Option<Credentials>) -> Authenticator {
+    pub fn new(required: Option<Arc<Credentials>>) -> Authenticator {
         Authenticator { required }
     }
 
     fn check(&self, asked: &Authenticate) -> Result<(), ReasonCode> {
         let Some(required) = &self.required else { return Ok(()) };
-        let user_name = asked.user_name.as_ref().map_or(&[][..], |name| name.as_bytes());
-        let password = asked.password.as_ref().map_or(&[][..], |password| &password[..]);
-        // Comparing hashes takes the same time wherever the texts differ.
-        let name_fits = blake3::hash(user_name) == blake3::hash(required.username.as_bytes());
-        let password_fits = blake3::hash(password) == blake3::hash(required.password.reveal().as_bytes());
-        if name_fits & password_fits { Ok(()) } else { Err(ReasonCode::BadUserNameOrPassword) }
+        let presented = Presented {
+            user_name: asked.user_name.as_ref().map_or(&[][..], |name| name.as_bytes()),
+            password: asked.password.as_ref().map_or(&[][..], |password| &password[..]),
+        };
+        if required.fit(&presented) { Ok(()) } else { Err(ReasonCode::BadUserNameOrPassword) }
     }
 }
 
@@ -67,7 +89,7 @@ mod tests {
     #[test]
     fn only_the_right_pair_is_let_in() {
         let credentials = Credentials { username: "device".to_owned(), password: Secret::new("s3cret") };
-        let authenticator = Authenticator::new(Some(credentials));
+        let authenticator = Authenticator::new(Some(Arc::new(credentials)));
         assert_eq!(authenticator.check(&ask(Some("device"), Some("s3cret"))), Ok(()));
         let refused = Err(ReasonCode::BadUserNameOrPassword);
         for (user_name, password) in [

@@ -1,0 +1,267 @@
+//! Why somebody who connected is not let in: how that is counted and logged, and what is answered.
+
+use std::fmt;
+
+use actors::connection::{Connection, ConnectionError};
+use actors::device_session::packet_bytes_max;
+use bytestring::ByteString;
+use log::Level;
+use mqtt::packet::{ConnAck, Connect, Packet, fit};
+use mqtt::{DecodeError, EncodeError, Properties, Property, ProtocolVersion, ReasonCode};
+
+use super::sniff::Opening;
+
+/// What was read of a CONNECT that counts for a refusal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client {
+    id: ByteString,
+    version: ProtocolVersion,
+    /// Whether Reason Strings are wanted (Request Problem Information).
+    problem_information: bool,
+    packet_bytes_max: usize,
+}
+
+impl Client {
+    /// The client of a good CONNECT.
+    pub fn of(connect: &Connect) -> Client {
+        Client {
+            id: connect.client_id.clone(),
+            version: connect.protocol_version,
+            problem_information: connect.properties.request_problem_information() != Some(false),
+            packet_bytes_max: packet_bytes_max(connect),
+        }
+    }
+
+    /// The client of a CONNECT that could not be read. A Reason String may go into CONNACK whatever it asked for
+    /// `[MQTT-3.1.2-29]`.
+    fn unread(version: ProtocolVersion) -> Client {
+        Client { id: "".into(), version, problem_information: true, packet_bytes_max: usize::MAX }
+    }
+
+    /// The Client Identifier as it was asked for.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The longest packet that it accepts, in bytes.
+    pub fn packet_bytes_max(&self) -> usize {
+        self.packet_bytes_max
+    }
+
+    /// A client that is not let in; `text` says what the Reason Code does not, or nothing.
+    pub fn refused(&self, reason_code: ReasonCode, text: &str) -> Refusal {
+        let label = match reason_code {
+            ReasonCode::BadUserNameOrPassword
+            | ReasonCode::NotAuthorized
+            | ReasonCode::BadAuthenticationMethod => "authentication",
+            _ => "refused",
+        };
+        let log = match text.is_empty() {
+            true => format!("client {:?} refused: {reason_code}", self.id),
+            false => format!("client {:?} refused: {text} ({reason_code})", self.id),
+        };
+        Refusal { label, log, answer: self.connack(reason_code, text) }
+    }
+
+    /// A client that broke the protocol after a good CONNECT.
+    pub fn broke(&self, text: &str) -> Refusal {
+        Refusal { label: "bad_connect", ..self.refused(ReasonCode::ProtocolError, text) }
+    }
+
+    fn connack(&self, reason_code: ReasonCode, text: &str) -> Answer {
+        Answer::ConnAck { client: self.clone(), reason_code, text: text.to_owned() }
+    }
+}
+
+/// Why somebody is not let in.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Refusal {
+    label: &'static str,
+    log: String,
+    answer: Answer,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Answer {
+    Nothing,
+    ConnAck {
+        client: Client,
+        reason_code: ReasonCode,
+        text: String,
+    },
+    /// For who does not speak MQTT.
+    Bytes(&'static [u8]),
+}
+
+/// A fatal alert of TLS: `protocol_version`.
+const TLS_ALERT: &[u8] = &[0x15, 0x03, 0x01, 0x00, 0x02, 0x02, 0x46];
+
+const HTTP_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
+    Content-Type: text/plain; charset=utf-8\r\n\
+    Content-Length: 46\r\n\
+    Connection: close\r\n\
+    \r\n\
+    This port speaks MQTT. HTTP has another port.\n";
+
+impl Refusal {
+    /// A connection that is closed without an answer.
+    pub fn silent(label: &'static str, log: String) -> Refusal {
+        Refusal { label, log, answer: Answer::Nothing }
+    }
+
+    /// The other side went away, or the network did.
+    pub fn gone(error: &ConnectionError) -> Refusal {
+        Refusal::silent("closed", format!("{error} before CONNECT was answered"))
+    }
+
+    /// What is not even the beginning of a CONNECT that could be read.
+    pub fn of_opening(opening: Opening) -> Refusal {
+        let old_form = |code| Client::unread(ProtocolVersion::V311).connack(code, "");
+        let version = ReasonCode::UnsupportedProtocolVersion;
+        let (label, log, answer) = match opening {
+            Opening::Tls => ("tls", "tls on a plain mqtt port".to_owned(), Answer::Bytes(TLS_ALERT)),
+            Opening::Http => ("http", "http on an mqtt port".to_owned(), Answer::Bytes(HTTP_ANSWER)),
+            // `[MQTT-3.1.2-2]`: what follows MQTT 5.0 reads its CONNACK, everything else that of 3.1.1.
+            Opening::Newer(level) => {
+                let text = format!("protocol version {level} is not spoken here");
+                (
+                    "unsupported_version",
+                    text.clone(),
+                    Client::unread(ProtocolVersion::V5).connack(version, &text),
+                )
+            }
+            Opening::Mqtt31 => ("mqtt_3_1", "MQTT 3.1 is not spoken here".to_owned(), old_form(version)),
+            Opening::Unsupported => {
+                ("unsupported_version", "CONNECT of another protocol".to_owned(), old_form(version))
+            }
+            Opening::Other | Opening::Illegible | Opening::Connect(_) => {
+                ("not_connect", "the first packet is not CONNECT".to_owned(), Answer::Nothing)
+            }
+        };
+        Refusal { label, log, answer }
+    }
+
+    /// A CONNECT that breaks the rules of its version.
+    pub fn bad_connect(version: ProtocolVersion, error: &DecodeError) -> Refusal {
+        let text = error.to_string();
+        let answer = Client::unread(version).connack(error.reason_code(), &text);
+        Refusal { label: "bad_connect", log: format!("bad CONNECT: {text}"), answer }
+    }
+
+    /// The `reason` of `mqtt_connections_refused_total`.
+    pub fn label(&self) -> &'static str {
+        self.label
+    }
+
+    /// Port scanners and health checks connect and leave.
+    pub fn log_level(&self) -> Level {
+        if self.label == "closed" { Level::Debug } else { Level::Info }
+    }
+
+    /// Queues the answer, where there is one that the other side understands.
+    ///
+    /// # Errors
+    /// Where CONNACK cannot say this.
+    pub fn answer(
+        &self,
+        connection: &mut Connection,
+        server_reference: Option<&ByteString>,
+    ) -> Result<(), EncodeError> {
+        match &self.answer {
+            Answer::Nothing => Ok(()),
+            Answer::Bytes(bytes) => {
+                connection.output().extend_from_slice(bytes);
+                Ok(())
+            }
+            Answer::ConnAck { client, reason_code, text } => {
+                connection.set_version(client.version);
+                let connack = connack(client, *reason_code, text, server_reference);
+                connack.map_or(Ok(()), |packet| connection.queue(&packet))
+            }
+        }
+    }
+}
+
+/// The refusing CONNACK; `None` where 3.1.1 has no code for it, or the client accepts no packet of its length.
+fn connack(
+    client: &Client,
+    reason_code: ReasonCode,
+    text: &str,
+    server_reference: Option<&ByteString>,
+) -> Option<Packet> {
+    let mut properties = Properties::default();
+    match client.version {
+        ProtocolVersion::V311 => drop(reason_code.connect_return_code()?),
+        ProtocolVersion::V5 => {
+            if client.problem_information && !text.is_empty() {
+                properties = properties.with(Property::ReasonString(text.into()));
+            }
+            if let (ReasonCode::UseAnotherServer, Some(other)) = (reason_code, server_reference) {
+                properties = properties.with(Property::ServerReference(other.clone()));
+            }
+        }
+    }
+    let connack = ConnAck { session_present: false, reason_code, properties };
+    fit(Packet::ConnAck(Box::new(connack)), client.version, client.packet_bytes_max)
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.log)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const V5: ProtocolVersion = ProtocolVersion::V5;
+    const V311: ProtocolVersion = ProtocolVersion::V311;
+
+    fn properties_of(packet: Option<Packet>) -> Vec<Property> {
+        match packet {
+            Some(Packet::ConnAck(connack)) => connack.properties.iter().collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_http_answer_is_as_long_as_it_says() {
+        let text = std::str::from_utf8(HTTP_ANSWER).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())), "{}", body.len());
+    }
+
+    #[test]
+    fn a_refusal_in_3_1_1_is_a_code_or_nothing() {
+        let client = Client::unread(V311);
+        assert_eq!(connack(&client, ReasonCode::MalformedPacket, "text", None), None);
+        let other = "b".into();
+        for reason_code in [ReasonCode::NotAuthorized, ReasonCode::UseAnotherServer, ReasonCode::ServerBusy] {
+            assert_eq!(properties_of(connack(&client, reason_code, "text", Some(&other))), []);
+        }
+    }
+
+    #[test]
+    fn a_refusal_in_5_0_says_what_is_wanted_and_fits() {
+        let (busy, elsewhere) = (ReasonCode::ServerBusy, ReasonCode::UseAnotherServer);
+        let other = ByteString::from("b");
+        let reference = || Property::ServerReference(other.clone());
+        let reason = || Property::ReasonString("full".into());
+        let curious = Client::unread(V5);
+        assert_eq!(properties_of(connack(&curious, busy, "full", Some(&other))), [reason()]);
+        assert_eq!(properties_of(connack(&curious, busy, "", None)), []);
+        assert_eq!(
+            properties_of(connack(&curious, elsewhere, "full", Some(&other))),
+            [reason(), reference()]
+        );
+        let reserved = Client { problem_information: false, ..curious.clone() };
+        assert_eq!(properties_of(connack(&reserved, elsewhere, "full", Some(&other))), [reference()]);
+        let small = Client { packet_bytes_max: 9, ..curious.clone() };
+        assert_eq!(properties_of(connack(&small, elsewhere, "full", Some(&other))), [reference()]);
+        let smaller = Client { packet_bytes_max: 5, ..curious.clone() };
+        assert_eq!(properties_of(connack(&smaller, elsewhere, "full", Some(&other))), []);
+        let smallest = Client { packet_bytes_max: 4, ..curious };
+        assert_eq!(connack(&smallest, elsewhere, "full", Some(&other)), None);
+    }
+}
