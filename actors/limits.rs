@@ -117,6 +117,9 @@ pub const SLOW_SUBSCRIBER_PATIENCE: Duration = Duration::from_secs(10);
 /// all of them, and may ask again.
 pub const RETAINED_WAITING_MAX: usize = 1_024;
 
+/// Once so much more of an unfinished packet has arrived, its sender is alive although no packet is complete.
+pub const KEEP_ALIVE_BYTES: usize = 1_024;
+
 /// The most messages that go to the Router at once.
 pub const ROUTE_BATCH_MESSAGES: usize = 1_024;
 

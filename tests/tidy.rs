@@ -1,6 +1,9 @@
 //! What a linter cannot hold: the invariants of the house, checked by reading the tree. Most of them are
 //! absences. Each failure says what to do.
 
+#[path = "tidy/statements.rs"]
+mod statements;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -47,6 +47,11 @@ impl Pending {
         &mut self.packets
     }
 
+    /// Whether packets wait to be handled.
+    pub fn has_packets(&self) -> bool {
+        self.next < self.packets.len()
+    }
+
     /// The QoS 2 messages of the batch, for a session that survives the process.
     fn exactly_once(&self, session: SessionKey) -> Option<ExactlyOnce> {
         let qos_2 = self.acknowledgements.iter().filter(|due| due.qos == QoS::ExactlyOnce);

@@ -7,7 +7,7 @@ use std::task::{Context as Task, Poll};
 use std::time::Instant;
 
 use actix::prelude::*;
-use mqtt::packet::{Connect, Will};
+use mqtt::packet::{Connect, Packet, Will};
 use mqtt::session::{Inflow, KeepAlive, SessionExpiry, WillMoment, will_moment};
 use mqtt::topic::alias::InboundAliases;
 use mqtt::{ClientId, ProtocolVersion, ReasonCode};
@@ -106,7 +106,7 @@ impl DeviceSession {
         self.record_connected(session_present);
         // Answers of an earlier connection are of no use on this one.
         self.held = HeldAnswers::new(self.shared.acknowledgements.on_deadline == OnDeadline::Withhold);
-        self.inflow.resume(if version.is_v5() { limits.receive_maximum } else { u16::MAX });
+        self.inflow.resume(told_receive_maximum(connack.as_ref()));
         let client = client_limits(&connect);
         self.outbound.connected(&client);
         let keep_alive_secs = effective_keep_alive(&connect, limits.keep_alive_secs_max);
@@ -124,6 +124,7 @@ impl DeviceSession {
             _presence: presence,
             client,
             keep_alive,
+            unfinished_bytes: 0,
             keep_alive_timer: timer,
             aliases: InboundAliases::new(limits.topic_alias_maximum),
             pending: Pending::default(),
@@ -288,6 +289,14 @@ impl DeviceSession {
             }
             let _ = ended.await;
         });
+    }
+}
+
+/// How many messages the client may have unacknowledged, for all that it knows.
+fn told_receive_maximum(connack: Option<&Packet>) -> u16 {
+    match connack {
+        Some(Packet::ConnAck(connack)) => connack.properties.receive_maximum().unwrap_or(u16::MAX),
+        _ => u16::MAX,
     }
 }
 

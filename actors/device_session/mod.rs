@@ -90,6 +90,8 @@ struct Attachment {
     _presence: Presence,
     client: ClientLimits,
     keep_alive: KeepAlive,
+    /// How much of an unfinished packet has counted for Keep Alive.
+    unfinished_bytes: usize,
     keep_alive_timer: Option<Pin<Box<Sleep>>>,
     aliases: InboundAliases,
     pending: Pending,
@@ -101,6 +103,18 @@ struct Attachment {
     problem_information: bool,
     /// The method by which the client authenticated, if it did by one.
     authentication: Option<Box<Authentication>>,
+}
+
+impl Attachment {
+    /// Something was read. What counts for Keep Alive is a packet `[MQTT-3.1.2-22]`; of one that takes long to arrive, as
+    /// much as a client that is alive sends.
+    fn note_received(&mut self, now: Instant) {
+        let unfinished = self.connection.received().len();
+        if self.pending.has_packets() || unfinished >= self.unfinished_bytes + limits::KEEP_ALIVE_BYTES {
+            self.unfinished_bytes = unfinished;
+            self.keep_alive.received(now);
+        }
+    }
 }
 
 impl DeviceSession {
@@ -183,7 +197,7 @@ impl DeviceSession {
         match received {
             Poll::Pending => Ok(false),
             Poll::Ready(Ok(())) => {
-                attachment.keep_alive.received(Instant::now());
+                attachment.note_received(Instant::now());
                 Ok(true)
             }
             Poll::Ready(Err(ConnectionError::Decode(error))) => {

@@ -230,9 +230,9 @@ mod tests {
     #[test]
     fn a_client_that_takes_no_connack_gets_none() {
         let none = ServerOptions::default();
-        let limits = SessionLimits { receive_maximum: 7, topic_alias_maximum: 8, ..LIMITS };
+        let limits = SessionLimits { receive_maximum: 7, keep_alive_secs_max: 9, ..LIMITS };
         let small = |bytes| connect(ProtocolVersion::V5, [Property::MaximumPacketSize(bytes)]);
-        assert_eq!(told(&small(8), &limits, &none), Some(vec![Property::ReceiveMaximum(7)]));
-        assert_eq!(told(&small(7), &limits, &none), None, "Receive Maximum has to be known");
+        assert_eq!(told(&small(8), &limits, &none), Some(vec![Property::ServerKeepAlive(9)]));
+        assert_eq!(told(&small(7), &limits, &none), None, "the Keep Alive has to be known");
     }
 }

@@ -132,7 +132,11 @@ impl Refusal {
             }
             Opening::Mqtt31 => ("mqtt_3_1", "MQTT 3.1 is not spoken here".to_owned(), old_form(version)),
             Opening::Unsupported => {
-                ("unsupported_version", "CONNECT of another protocol".to_owned(), old_form(version))
+                ("unsupported_version", "a version before MQTT 3.1.1".to_owned(), old_form(version))
+            }
+            // `[MQTT-3.1.2-1]`: nobody knows how it reads.
+            Opening::Foreign => {
+                ("unsupported_version", "CONNECT of another protocol".to_owned(), Answer::Nothing)
             }
             Opening::Other | Opening::Illegible | Opening::Connect(_) => {
                 ("not_connect", "the first packet is not CONNECT".to_owned(), Answer::Nothing)

@@ -15,8 +15,10 @@ pub enum Opening {
     Mqtt31,
     /// A CONNECT of a version after 5.0.
     Newer(u8),
-    /// A CONNECT of another protocol, or of another version before 5.0.
+    /// A CONNECT of another version before 5.0.
     Unsupported,
+    /// A CONNECT of another protocol.
+    Foreign,
     /// A record of TLS, as ClientHello comes in.
     Tls,
     /// An HTTP request.
@@ -83,11 +85,11 @@ fn protocol_version(body: &[u8]) -> Option<Opening> {
     let (name, is_mqtt): (&[u8], bool) = match u16::from_be_bytes(*name_len) {
         4 => (b"MQTT", true),
         6 => (b"MQIsdp", false),
-        _ => return Some(Opening::Unsupported),
+        _ => return Some(Opening::Foreign),
     };
     let compared = name.len().min(rest.len());
     if rest[..compared] != name[..compared] {
-        return Some(Opening::Unsupported);
+        return Some(Opening::Foreign);
     }
     let level = *rest.get(name.len())?;
     Some(match ProtocolVersion::from_level(level) {
@@ -122,11 +124,11 @@ mod tests {
             ("a bridge of 3.1.1", connect(b"MQTT", 0x84), Opening::Unsupported),
             ("level 6", connect(b"MQTT", 6), Opening::Newer(6)),
             ("level 127", connect(b"MQTT", 127), Opening::Newer(127)),
-            ("another case", vec![0x10, 20, 0, 4, b'm'], Opening::Unsupported),
-            ("another name", vec![0x10, 20, 0, 4, b'A'], Opening::Unsupported),
-            ("another name of six", vec![0x10, 20, 0, 6, b'M', b'Q', b'T'], Opening::Unsupported),
-            ("a longer name", vec![0x10, 20, 0, 5], Opening::Unsupported),
-            ("a name without bytes", vec![0x10, 20, 0, 0], Opening::Unsupported),
+            ("another case", vec![0x10, 20, 0, 4, b'm'], Opening::Foreign),
+            ("another name", vec![0x10, 20, 0, 4, b'A'], Opening::Foreign),
+            ("another name of six", vec![0x10, 20, 0, 6, b'M', b'Q', b'T'], Opening::Foreign),
+            ("a longer name", vec![0x10, 20, 0, 5], Opening::Foreign),
+            ("a name without bytes", vec![0x10, 20, 0, 0], Opening::Foreign),
             ("no body", vec![0x10, 0], Opening::Illegible),
             ("a body that ends in its name", vec![0x10, 5, 0, 4, b'M', b'Q', b'T'], Opening::Illegible),
             ("a length of five bytes", vec![0x10, 0xFF, 0xFF, 0xFF, 0xFF], Opening::Illegible),

@@ -101,7 +101,7 @@ impl Default for RawSettings {
                 listen: vec![SocketAddr::from(([0, 0, 0, 0], 1883))],
                 connect_timeout_secs: 10,
                 drain_timeout_secs: 5,
-                restart_will_grace_secs: 30,
+                restart_will_grace_secs: 10,
                 sys_interval_secs: 10,
                 response_information: String::new(),
                 server_reference: String::new(),

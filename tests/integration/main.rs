@@ -6,6 +6,7 @@
 #[macro_use]
 mod support;
 
+mod conformance;
 mod demo;
 mod devices;
 mod durability;

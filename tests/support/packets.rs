@@ -53,6 +53,12 @@ pub mod property {
     pub const USER: u8 = 0x26;
     /// Maximum Packet Size (four bytes).
     pub const MAXIMUM_PACKET_SIZE: u8 = 0x27;
+    /// Wildcard Subscription Available (byte).
+    pub const WILDCARD_AVAILABLE: u8 = 0x28;
+    /// Subscription Identifier Available (byte).
+    pub const SUBSCRIPTION_ID_AVAILABLE: u8 = 0x29;
+    /// Shared Subscription Available (byte).
+    pub const SHARED_AVAILABLE: u8 = 0x2A;
 }
 
 /// Control packet types.
@@ -73,6 +79,8 @@ pub mod kind {
     pub const SUBSCRIBE: u8 = 8;
     /// SUBACK.
     pub const SUBACK: u8 = 9;
+    /// UNSUBSCRIBE.
+    pub const UNSUBSCRIBE: u8 = 10;
     /// UNSUBACK.
     pub const UNSUBACK: u8 = 11;
     /// PINGREQ.
@@ -165,6 +173,19 @@ impl Packet {
         let reason = if reader.0.is_empty() { 0 } else { reader.byte() };
         let properties = if reader.0.is_empty() { Vec::new() } else { reader.properties() };
         (reason, properties)
+    }
+
+    /// The properties of an MQTT 5.0 packet that has a Packet Identifier first (SUBACK and UNSUBACK), then perhaps
+    /// a Reason Code (the others that acknowledge), or that has a Reason Code alone first (DISCONNECT and AUTH).
+    pub fn properties(&self) -> Properties {
+        let before = match self.kind() {
+            kind::SUBACK | kind::UNSUBACK => 2,
+            kind::PUBACK | kind::PUBREC | kind::PUBREL | kind::PUBCOMP => 3,
+            kind::DISCONNECT | kind::AUTH => 1,
+            _ => panic!("the properties of {self:?} stand elsewhere"),
+        };
+        let rest = self.body.get(before..).unwrap_or_default();
+        if rest.is_empty() { Vec::new() } else { Reader(rest).properties() }
     }
 
     /// The Reason Codes of a SUBACK or UNSUBACK.

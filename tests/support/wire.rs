@@ -5,7 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::DEADLINE;
-use super::packets::Packet;
+use super::packets::{self, Packet};
 
 /// One connection, from either side.
 pub struct Wire {
@@ -81,6 +81,18 @@ impl Wire {
         }
     }
 
+    /// The next bytes as they come, packets or not.
+    pub fn bytes(&mut self, count: usize) -> Vec<u8> {
+        self.stream.set_read_timeout(Some(DEADLINE)).expect("a timeout can be set");
+        self.buffer.drain(..self.start);
+        self.start = 0;
+        let mut bytes: Vec<u8> = self.buffer.drain(..count.min(self.buffer.len())).collect();
+        let here = bytes.len();
+        bytes.resize(count, 0);
+        self.stream.read_exact(&mut bytes[here..]).expect("the other side sends as many bytes");
+        bytes
+    }
+
     /// Exactly these bytes as the next packet or packets.
     pub fn expect(&mut self, bytes: &[u8]) {
         let mut wanted = Wire::parse_all(bytes).into_iter();
@@ -88,6 +100,28 @@ impl Wire {
             let got = self.packet();
             assert_eq!(got, want, "another packet than expected came");
         }
+    }
+
+    /// An acknowledgement that says success, with "no matching subscribers" or without.
+    pub fn expect_ack(&mut self, kind_of: u8, id: u16) {
+        let packet = self.packet();
+        assert_eq!((packet.kind(), packet.id()), (kind_of, id), "{packet:?}");
+        assert!(packet.ack_reason() < 0x80, "{packet:?}");
+    }
+
+    /// Exactly this packet, after others perhaps, which are kept for later.
+    pub fn expect_among(&mut self, bytes: &[u8]) {
+        let mut others = Vec::new();
+        let wanted = Wire::parse_all(bytes);
+        loop {
+            let packet = self.packet();
+            if wanted.contains(&packet) {
+                break;
+            }
+            others.extend(packets::frame(packet.first, &packet.body));
+        }
+        others.extend_from_slice(&self.buffer[self.start..]);
+        (self.buffer, self.start) = (others, 0);
     }
 
     /// The end of the connection, with nothing before it.
@@ -105,6 +139,11 @@ impl Wire {
                 Seen::Silence => panic!("the connection was to be closed; so far came {packets:?}"),
             }
         }
+    }
+
+    /// Says that nothing more will be sent, and goes on reading.
+    pub fn finish(&mut self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
     }
 
     /// Ends the connection without a word.

@@ -6,13 +6,16 @@ use crate::property::PropertyId;
 use crate::{Properties, ProtocolVersion, codec};
 
 /// What CONNACK and DISCONNECT can do without, the least important first. Without a Topic Alias Maximum the client sends
-/// no aliases; every other property of ours is one that the client has to know.
-const OPTIONAL: [PropertyId; 5] = [
+/// no aliases. One that accepts only tiny packets hardly sends enormous ones, and without a Receive Maximum it may send
+/// as many as there are Packet Identifiers. Every other property of ours is one that the client has to know.
+const OPTIONAL: [PropertyId; 7] = [
     PropertyId::ReasonString,
     PropertyId::UserProperty,
     PropertyId::ResponseInformation,
     PropertyId::ServerReference,
     PropertyId::TopicAliasMaximum,
+    PropertyId::MaximumPacketSize,
+    PropertyId::ReceiveMaximum,
 ];
 
 /// The packet with as many of its optional properties as fit into `packet_bytes_max`; `None` where it is longer than that
@@ -53,7 +56,9 @@ mod tests {
     #[test]
     fn optional_properties_go_one_after_the_other_and_the_others_stay() {
         let all = [
+            Property::ServerKeepAlive(10),
             Property::ReceiveMaximum(10),
+            Property::MaximumPacketSize(1_000),
             Property::TopicAliasMaximum(5),
             Property::ServerReference("other".into()),
             Property::ResponseInformation("r/".into()),

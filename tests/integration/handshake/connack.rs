@@ -66,28 +66,30 @@ fn response_information_is_told_to_who_asks() {
 
 #[test]
 fn connack_is_never_longer_than_the_device_accepts() {
-    let proxy = Setup::new().settings("[server]\nresponse_information = \"answers/\"").start();
+    let settings = "[server]\nresponse_information = \"answers/\"\n[limits]\nkeep_alive_secs_max = 9\n";
+    let proxy = Setup::new().settings(settings).start();
     let accepts = |bytes| {
         connect()
             .property(property::REQUEST_RESPONSE_INFORMATION, Value::Byte(1))
             .property(property::MAXIMUM_PACKET_SIZE, Value::Four(bytes))
     };
-    // 5 bytes, Receive Maximum 3, Maximum Packet Size 5, Topic Alias Maximum 3, Response Information 11.
+    // 5 bytes, Server Keep Alive 3, Receive Maximum 3, Maximum Packet Size 5, Topic Alias Maximum 3, Response
+    // Information 11.
     let told = |bytes| {
         let (_wire, connack) = connack(proxy.mqtt(), &accepts(bytes));
         assert!(connack.encode(Version::V5).len() <= bytes as usize);
         let has = |id| find(&connack.properties, id).is_some();
         (connack.code, has(property::RESPONSE_INFORMATION), has(property::TOPIC_ALIAS_MAXIMUM))
     };
-    assert_eq!(told(27), (0, true, true));
-    assert_eq!(told(26), (0, false, true));
-    assert_eq!(told(15), (0, false, false));
-    assert_eq!(told(13), (0, false, false));
-    assert_eq!(told(12), (0x95, false, false), "what remains has to be known");
+    assert_eq!(told(30), (0, true, true));
+    assert_eq!(told(29), (0, false, true));
+    assert_eq!(told(18), (0, false, false));
+    assert_eq!(told(8), (0, false, false));
+    assert_eq!(told(7), (0x95, false, false), "what remains has to be known");
     assert_eq!(told(5), (0x95, false, false));
     assert_eq!(refusal(proxy.mqtt(), &accepts(4).encode()), [], "not even a refusal fits");
     // A device that is not let in takes no session over.
     let mut first = Device::connect(proxy.mqtt(), Version::V5, "device");
-    told(12);
+    told(7);
     first.ping();
 }

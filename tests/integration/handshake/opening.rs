@@ -49,10 +49,15 @@ fn mqtt_3_1_is_refused_in_its_own_words() {
 #[test]
 fn other_protocols_and_versions_are_refused_in_words_that_they_may_read() {
     let proxy = Proxy::start();
-    for (name, level) in
-        [("MQTT", 3), ("MQTT", 0), ("MQTT", 0x84), ("MQTX", 4), ("mqtt", 5), ("X", 4), ("", 4)]
-    {
-        assert_eq!(answer(&proxy, &connect(name, level)), OLD_REFUSAL, "{name:?} {level}");
+    for level in [3, 0, 0x84] {
+        assert_eq!(answer(&proxy, &connect("MQTT", level)), OLD_REFUSAL, "{level}");
+    }
+    for (name, level) in [("MQTX", 4), ("mqtt", 5), ("X", 4), ("", 4)] {
+        assert_eq!(
+            answer(&proxy, &connect(name, level)),
+            Vec::<u8>::new(),
+            "{name:?} {level}: who knows what it reads"
+        );
     }
     for level in [6, 9, 127] {
         let packets = refusal(proxy.mqtt(), &connect("MQTT", level));
