@@ -149,6 +149,7 @@ fn proxy_command(options: &Options, port: u16, web: u16, directory: &Path, upstr
         command.env("MQTT_PROXY__ACKNOWLEDGEMENT__POLICY", policy);
     }
     command.args(&options.proxy_arguments);
+    command.envs(options.proxy_environment.iter().cloned());
     if std::env::var_os("RUST_LOG").is_none() {
         command.env("RUST_LOG", "warn");
     }

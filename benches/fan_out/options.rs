@@ -26,6 +26,7 @@ cargo bench --bench fan_out -- [OPTIONS]
   --without-proxy      leave the proxy out (for a look at mosquitto alone)
   --proxy PATH         measure this binary instead of the one cargo built
   --proxy-arg ARG      pass ARG to the proxy (repeatable)
+  --proxy-env NAME=VALUE  run the proxy with a setting from its environment (repeatable)
   --json FILE          write the figures as JSON as well
 
   backlog   upstreams are away while messages accumulate, and return: memory, and how fast they get them
@@ -62,6 +63,7 @@ pub struct Options {
     pub without_proxy: bool,
     pub proxy: PathBuf,
     pub proxy_arguments: Vec<String>,
+    pub proxy_environment: Vec<(String, String)>,
     pub json: Option<PathBuf>,
 }
 
@@ -96,6 +98,7 @@ impl Options {
             without_proxy: false,
             proxy: PathBuf::from(env!("CARGO_BIN_EXE_mqtt-proxy")),
             proxy_arguments: Vec::new(),
+            proxy_environment: Vec::new(),
             json: None,
         }
     }
@@ -184,6 +187,10 @@ fn set(options: &mut Options, name: &str, value: &str) -> Result<(), String> {
         "--only" => options.only.extend(value.split(',').map(str::to_owned)),
         "--proxy" => options.proxy = PathBuf::from(value),
         "--proxy-arg" => options.proxy_arguments.push(value.to_owned()),
+        "--proxy-env" => {
+            let (name, value) = value.split_once('=').ok_or("--proxy-env needs NAME=VALUE")?;
+            options.proxy_environment.push((name.to_owned(), value.to_owned()));
+        }
         "--json" => options.json = Some(PathBuf::from(value)),
         _ => return Err(format!("unknown option {name}")),
     }
