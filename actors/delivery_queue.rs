@@ -1,8 +1,10 @@
 //! What waits for one local subscriber, between the Router, who puts messages in, and the session, who sends them. It is
 //! bounded by messages and bytes; what happens when it is full depends on whether the client is connected.
 
+mod sharing;
+
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -12,6 +14,7 @@ use tokio::sync::Notify;
 
 use crate::limits;
 use crate::messages::Delivery;
+use sharing::Window;
 
 /// What happens to messages for a client that is connected and does not take them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,6 +68,8 @@ pub struct DeliveryQueue {
     is_pressed: AtomicBool,
     /// Told when the queue is short again.
     relieved: Notify,
+    /// Messages at QoS 1 and 2 that a share group has chosen this client for, and that are not in the queue yet.
+    claims: AtomicUsize,
 }
 
 /// The inside of the queue, for who holds its lock.
@@ -73,6 +78,11 @@ pub struct State {
     bytes: usize,
     limits: QueueLimits,
     is_connected: bool,
+    /// The session is over: nothing is taken any more.
+    is_closed: bool,
+    /// Entries that need a place in the client's window: those at QoS 1 and 2.
+    acknowledged_entries: usize,
+    window: Window,
     /// Nobody waits for this client until it has caught up.
     is_left_alone: bool,
     /// Since when a full queue has not moved.
@@ -95,6 +105,9 @@ impl DeliveryQueue {
                 bytes: 0,
                 limits,
                 is_connected: false,
+                is_closed: false,
+                acknowledged_entries: 0,
+                window: Window::default(),
                 is_left_alone: false,
                 stuck_since: None,
                 is_hopeless: false,
@@ -105,6 +118,7 @@ impl DeliveryQueue {
             }),
             is_pressed: AtomicBool::new(false),
             relieved: Notify::new(),
+            claims: AtomicUsize::new(0),
         })
     }
 
@@ -196,6 +210,9 @@ impl DeliveryQueue {
 
 impl State {
     fn push(&mut self, mut delivery: Delivery, now: Instant) {
+        if self.is_closed {
+            return;
+        }
         if !self.is_connected {
             if delivery.qos == QoS::AtMostOnce {
                 return;
@@ -214,14 +231,19 @@ impl State {
                 self.drop_delivery(&oldest);
             }
         }
+        self.append(delivery, bytes);
+    }
+
+    fn append(&mut self, delivery: Delivery, bytes: usize) {
         self.bytes += bytes;
+        self.acknowledged_entries += usize::from(delivery.qos > QoS::AtMostOnce);
         self.entries.push_back(delivery);
     }
 
     /// Queues a message without looking at the limits: one that was accepted before.
     pub fn restore(&mut self, delivery: Delivery) {
-        self.bytes += weight(&delivery);
-        self.entries.push_back(delivery);
+        let bytes = weight(&delivery);
+        self.append(delivery, bytes);
     }
 
     /// The message that is next.
@@ -262,6 +284,7 @@ impl State {
     fn pop(&mut self) -> Option<Delivery> {
         let delivery = self.entries.pop_front()?;
         self.bytes -= weight(&delivery);
+        self.acknowledged_entries -= usize::from(delivery.qos > QoS::AtMostOnce);
         Some(delivery)
     }
 
@@ -312,7 +335,7 @@ impl DeliveryQueue {
 }
 
 /// What a message counts in the queue.
-fn weight(delivery: &Delivery) -> usize {
+pub fn weight(delivery: &Delivery) -> usize {
     let message = &delivery.message;
     let content =
         message.topic_name.as_str().len() + message.properties.as_bytes().len() + message.payload.len();
@@ -331,6 +354,7 @@ mod tests {
     use mqtt::{Message, Properties, TopicName};
 
     use super::*;
+    use crate::share_group::Standing;
 
     fn queue(slow: SlowSubscriber, absent: AbsentSubscriber) -> Arc<DeliveryQueue> {
         DeliveryQueue::new(QueueLimits { messages_max: 3, bytes_max: 10_000, slow, absent })
@@ -352,6 +376,7 @@ mod tests {
             subscription_identifiers: Vec::new(),
             received_at: Instant::now(),
             offset: Some(offset),
+            share: None,
         }
     }
 
@@ -397,6 +422,22 @@ mod tests {
         push_all(&queue, 2, 50_000);
         assert_eq!(offsets(&queue), [0]);
         assert_eq!(queue.lock().take_dropped().0, Dropped { slow: 1, absent: 0 });
+    }
+
+    #[test]
+    fn what_is_taken_out_and_put_back_counts_again() {
+        let queue = queue(SlowSubscriber::DropNewest, AbsentSubscriber::DropNewest);
+        queue.set_connected(true);
+        queue.lock().set_window(3, 3, None);
+        push_all(&queue, 3, 2_000);
+        let standing = || queue.standing(QoS::AtLeastOnce, Instant::now());
+        assert!(matches!(standing(), Standing::Pressed(_)), "6,000 bytes are over the mark");
+        let taken = queue.lock().extract(|delivery| delivery.offset != Some(1));
+        assert_eq!((taken.len(), standing()), (2, Standing::Ready));
+        queue.lock().put_back(taken);
+        assert!(matches!(standing(), Standing::Pressed(_)));
+        assert_eq!(offsets(&queue), [0, 2, 1]);
+        assert_eq!(standing(), Standing::Ready);
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod origin;
 pub mod promise;
 pub mod router;
 pub mod session_registry;
+pub mod share_group;
 pub mod snapshots;
 pub mod start;
 pub mod start_position;

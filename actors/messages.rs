@@ -16,6 +16,7 @@ use crate::connection::Connection;
 use crate::delivery_queue::DeliveryQueue;
 use crate::message_log::{Laggard, MessageLog};
 use crate::promise::Promise;
+use crate::share_group::ShareGroup;
 pub use crate::snapshots::{LogSnapshot, UpstreamSnapshot, UpstreamState};
 use crate::start_position::{LogPoint, StartPosition};
 use crate::store::SessionKey;
@@ -175,10 +176,12 @@ pub struct Subscribe {
 }
 
 /// The subscriptions are in force.
-#[derive(Debug, MessageResponse)]
+#[derive(Debug, Default, MessageResponse)]
 pub struct Subscribed {
     /// The retained messages that they ask for.
     pub retained: Vec<Delivery>,
+    /// The groups of the shared ones among them, in their order.
+    pub groups: Vec<Arc<ShareGroup>>,
 }
 
 /// Ends subscriptions of a session; answers for each filter whether there was one.
@@ -206,6 +209,8 @@ pub struct Delivery {
     pub received_at: std::time::Instant,
     /// Where the log has it, in the queue of a durable session.
     pub offset: Option<u64>,
+    /// The group that it was shared out in, and that gets it back if the session does not deliver it.
+    pub share: Option<Arc<ShareGroup>>,
 }
 
 /// There is something to read in the log.
@@ -312,7 +317,7 @@ pub struct RouterSnapshot {
     pub delivered: u64,
     /// Retained messages.
     pub retained: u64,
-    /// Subscriptions of all sessions.
+    /// Subscriptions of all sessions, the shared ones among them.
     pub subscriptions: u64,
     /// How many of them are shared ones.
     pub shared_subscriptions: u64,

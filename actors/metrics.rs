@@ -43,8 +43,10 @@ pub struct Metrics {
     pub deliveries_dropped: IntCounterVec,
     /// `mqtt_sessions`: sessions with or without a connection.
     pub sessions: IntGauge,
-    /// `mqtt_subscriptions`: subscriptions of all sessions.
+    /// `mqtt_subscriptions`: subscriptions of all sessions, the shared ones among them.
     pub subscriptions: IntGauge,
+    /// `mqtt_shared_subscriptions`: shared subscriptions of all sessions.
+    pub shared_subscriptions: IntGauge,
     /// `mqtt_retained_messages`.
     pub retained_messages: IntGauge,
     /// `mqtt_broker_lag_bytes{broker}`: bytes of the log from its end to the broker's cursor.
@@ -178,6 +180,8 @@ impl Metrics {
             )?,
             sessions: maker.gauge("mqtt_sessions", "sessions with or without a connection")?,
             subscriptions: maker.gauge("mqtt_subscriptions", "subscriptions of all sessions")?,
+            shared_subscriptions: maker
+                .gauge("mqtt_shared_subscriptions", "shared subscriptions of all sessions")?,
             retained_messages: maker.gauge("mqtt_retained_messages", "retained messages")?,
             broker_lag_bytes: maker.gauges(
                 "mqtt_broker_lag_bytes",

@@ -268,10 +268,6 @@ impl DeviceSession {
         let mut reason_codes = Vec::with_capacity(packet.subscriptions.len());
         let mut accepted = Vec::with_capacity(packet.subscriptions.len());
         for (filter, options) in packet.subscriptions {
-            if filter.shared().is_some() {
-                reason_codes.push(ReasonCode::SharedSubscriptionsNotSupported);
-                continue;
-            }
             reason_codes.push(match options.qos {
                 QoS::AtMostOnce => ReasonCode::Success,
                 QoS::AtLeastOnce => ReasonCode::GrantedQoS1,
@@ -314,6 +310,7 @@ impl DeviceSession {
         }
         let promise = self.record_unsubscribed(&packet.topic_filters);
         let packet_id = packet.packet_id;
+        let has_shared = packet.topic_filters.iter().any(|filter| filter.shared().is_some());
         let unsubscribe = Unsubscribe { session_id: self.id, topic_filters: packet.topic_filters };
         let unsubscribed = self.shared.unsubscribe.send(unsubscribe).into_actor(self);
         context.wait(unsubscribed.map(move |existed, session, context| {
@@ -321,6 +318,9 @@ impl DeviceSession {
                 context.stop();
                 return;
             };
+            if has_shared {
+                session.hand_over_unsubscribed();
+            }
             let reason_code = |existed| match existed {
                 true => ReasonCode::Success,
                 false => ReasonCode::NoSubscriptionExisted,

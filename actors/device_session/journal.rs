@@ -163,7 +163,7 @@ impl DeviceSession {
         self.state_promise(end)
     }
 
-    fn record_for(&self, changes: &[Change]) -> u64 {
+    pub(super) fn record_for(&self, changes: &[Change]) -> u64 {
         self.shared.log.append_changes(changes, unix_micros())
     }
 
@@ -203,6 +203,7 @@ impl DeviceSession {
                 subscription_identifiers: stored.subscription_identifiers,
                 received_at: ago(age(stored.received_at_micros, now_micros)),
                 offset: Some(stored.offset),
+                share: None,
             };
             (stored.stage, delivery)
         });
@@ -226,7 +227,11 @@ impl DeviceSession {
                 restored: true,
             };
             let subscribed = self.shared.subscribe.send(subscribe).into_actor(self);
-            context.wait(subscribed.map(|_, _, _| ()));
+            context.wait(subscribed.map(move |subscribed, session, _| {
+                if let Ok(subscribed) = subscribed {
+                    session.recognise_shared(&subscribed.groups, subscription_identifier);
+                }
+            }));
         }
     }
 }

@@ -158,6 +158,7 @@ impl DeviceSession {
         if self.expiry.ends_with_connection() {
             self.end();
         } else {
+            self.hand_over_to_connected();
             self.record_disconnected();
             self.ends_at = self.expiry.ends_at(now);
         }
@@ -197,6 +198,10 @@ impl DeviceSession {
             .map(|attachment| close(attachment, &Ending::shutdown(&self.shared.server)));
         let will = self.send_will();
         if goodbye.is_some() {
+            self.outbound.disconnected();
+            if self.expiry.ends_with_connection() {
+                self.hand_over_everything();
+            }
             self.record_disconnected();
         }
         self.is_over = true;
@@ -276,6 +281,7 @@ impl DeviceSession {
     /// The session is over: its subscriptions end, and the registry forgets it.
     fn end(&mut self) {
         self.is_over = true;
+        self.hand_over_everything();
         self.record_ended();
         let topic_filters: Vec<_> = std::mem::take(&mut self.subscriptions).into_iter().collect();
         self.shared.metrics.subscriptions.sub(topic_filters.len() as i64);

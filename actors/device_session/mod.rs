@@ -11,6 +11,7 @@ mod outbound;
 mod presence;
 mod reauthentication;
 mod share;
+mod shares;
 mod welcome;
 
 use std::collections::HashSet;

@@ -18,13 +18,15 @@ use crate::store::DeliveryStage;
 
 /// The sending side of a session.
 pub struct Outbound {
-    outflow: Outflow<Delivery>,
+    pub(super) outflow: Outflow<Delivery>,
     /// What the Router has for the client.
-    queue: Arc<DeliveryQueue>,
+    pub(super) queue: Arc<DeliveryQueue>,
     /// Retained messages that subscriptions asked for. They share their memory with the Router's, so they are not
     /// bounded by bytes: while there are many, no more subscriptions are read from the client.
     retained: VecDeque<Delivery>,
     moves: Moves,
+    /// Whether the client has acknowledged something since the last look.
+    has_acknowledged: bool,
 }
 
 /// What happened to deliveries that must survive the process, since the last look.
@@ -81,6 +83,7 @@ impl Outbound {
             queue: DeliveryQueue::new(queue_limits),
             retained: VecDeque::new(),
             moves: Moves::default(),
+            has_acknowledged: false,
         }
     }
 
@@ -122,6 +125,15 @@ impl Outbound {
     pub fn connected(&mut self, client: &ClientLimits) {
         self.outflow.resume(client.receive_maximum);
         self.queue.set_connected(true);
+        self.has_acknowledged = true;
+        self.show_window(Instant::now());
+    }
+
+    /// Share groups look at the window when they choose a member.
+    fn show_window(&mut self, now: Instant) {
+        let moved_at = std::mem::take(&mut self.has_acknowledged).then_some(now);
+        let size = usize::from(self.outflow.receive_maximum());
+        self.queue.lock().set_window(size, self.outflow.window(), moved_at);
     }
 
     /// The connection is gone: what a new one would not get again is forgotten.
@@ -159,6 +171,12 @@ impl Outbound {
 
     /// Encodes what may go out now, until `output` is full, the window is, or nothing is left.
     pub fn fill(&mut self, output: &mut BytesMut, client: &ClientLimits, now: Instant) -> Filled {
+        let filled = self.fill_output(output, client, now);
+        self.show_window(now);
+        filled
+    }
+
+    fn fill_output(&mut self, output: &mut BytesMut, client: &ClientLimits, now: Instant) -> Filled {
         let mut filled = Filled::default();
         while output.len() < limits::SESSION_OUTPUT_BYTES {
             match self.outflow.next_resend() {
@@ -258,6 +276,7 @@ impl Outbound {
     /// # Errors
     /// Where the client acknowledges what was not sent so: a Protocol Error.
     pub fn puback(&mut self, packet_id: PacketId) -> Result<(), UnexpectedAcknowledgement> {
+        self.has_acknowledged = true;
         ignore_repeated(
             self.outflow.puback(packet_id).map(|delivery| self.moves.done.extend(delivery.offset)),
         )
@@ -272,6 +291,7 @@ impl Outbound {
         packet_id: PacketId,
         refused: bool,
     ) -> Result<PubRecOutcome<()>, UnexpectedAcknowledgement> {
+        self.has_acknowledged = true;
         self.outflow.pubrec(packet_id, refused).map(|outcome| match outcome {
             PubRecOutcome::Release => {
                 self.moves.received.push(packet_id);
@@ -291,6 +311,7 @@ impl Outbound {
     /// # Errors
     /// As with [`Outbound::puback`].
     pub fn pubcomp(&mut self, packet_id: PacketId) -> Result<(), UnexpectedAcknowledgement> {
+        self.has_acknowledged = true;
         ignore_repeated(
             self.outflow.pubcomp(packet_id).map(|delivery| self.moves.done.extend(delivery.offset)),
         )

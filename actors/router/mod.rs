@@ -49,8 +49,6 @@ pub struct Router {
     acknowledgements: Arc<Acknowledgements>,
     /// The revision of the broker definitions that are in force.
     revision: u64,
-    /// How many of the subscriptions are shared ones.
-    shared_subscriptions: u64,
     /// Told whenever an upstream broker's connection comes or goes, or another broker is there.
     state_changes: Arc<Notify>,
 }
@@ -67,7 +65,6 @@ impl Router {
             metrics,
             limits,
             revision: 0,
-            shared_subscriptions: 0,
             state_changes: Arc::default(),
         }
     }
@@ -136,17 +133,22 @@ impl Handler<Subscribe> for Router {
     type Result = Subscribed;
 
     fn handle(&mut self, subscribe: Subscribe, _: &mut Context<Self>) -> Subscribed {
-        let mut retained = Vec::new();
+        let mut subscribed = Subscribed::default();
         let now = Instant::now();
         for (filter, options) in &subscribe.subscriptions {
+            if filter.shared().is_some() {
+                // No retained messages for these: every member would get all of them.
+                subscribed.groups.push(self.subscriptions.join(&subscribe, filter, *options));
+                continue;
+            }
             let identifier = subscribe.subscription_identifier;
             let is_new = self.subscriptions.add(&subscribe, filter, *options);
-            self.shared_subscriptions += u64::from(is_new && filter.shared().is_some());
             if !subscribe.restored {
-                self.retained.collect(filter, *options, identifier, is_new, now, &mut retained);
+                let retained = &mut subscribed.retained;
+                self.retained.collect(filter, *options, identifier, is_new, now, retained);
             }
         }
-        Subscribed { retained }
+        subscribed
     }
 }
 
@@ -154,12 +156,10 @@ impl Handler<Unsubscribe> for Router {
     type Result = MessageResult<Unsubscribe>;
 
     fn handle(&mut self, unsubscribe: Unsubscribe, _: &mut Context<Self>) -> Self::Result {
-        let mut remove = |filter: &TopicFilter| {
-            let existed = self.subscriptions.remove(unsubscribe.session_id, filter);
-            self.shared_subscriptions -= u64::from(existed && filter.shared().is_some());
-            existed
-        };
-        MessageResult(unsubscribe.topic_filters.iter().map(&mut remove).collect())
+        let filters = unsubscribe.topic_filters.iter();
+        MessageResult(
+            filters.map(|filter| self.subscriptions.remove(unsubscribe.session_id, filter)).collect(),
+        )
     }
 }
 
@@ -186,7 +186,7 @@ impl Handler<GetRouterSnapshot> for Router {
             delivered: self.metrics.messages_delivered.get(),
             retained: self.retained.len() as u64,
             subscriptions: self.subscriptions.len() as u64,
-            shared_subscriptions: self.shared_subscriptions,
+            shared_subscriptions: self.subscriptions.shared_len() as u64,
             log: self.log.snapshot(),
         }
     }

@@ -112,6 +112,7 @@ impl Retained {
                 subscription_identifiers: identifier.into_iter().collect(),
                 received_at: entry.received_at,
                 offset: None,
+                share: None,
             });
         });
         for topic_name in expired {

@@ -6,13 +6,14 @@ use std::time::Instant;
 use mqtt::{Message as ApplicationMessage, PacketId, QoS, ReasonCode};
 
 use super::Router;
-use super::subscriptions::Receiver;
+use super::subscriptions::Receivers;
 use crate::Origin;
 use crate::acknowledgement::Policy;
 use crate::message_log::Entry;
 use crate::messages::{ExactlyOnce, Outcome, Route, Routed, SessionId, WaitFor};
 use crate::promise::{Promise, UpstreamPromise};
-use crate::store::Annex;
+use crate::share_group::Chosen;
+use crate::store::{Annex, Change};
 use crate::timestamp::unix_micros;
 
 /// What is to become of one message.
@@ -25,7 +26,9 @@ struct Plan {
     /// Why nobody gets it.
     refusal: Option<ReasonCode>,
     annex: Vec<u8>,
-    receivers: Option<Arc<[Receiver]>>,
+    receivers: Option<Arc<Receivers>>,
+    /// Of each share group the member that gets the message.
+    chosen: Vec<Chosen>,
     /// Where the log has it.
     offset: Option<u64>,
 }
@@ -76,7 +79,7 @@ impl Router {
             let received_at = Instant::now();
             for message in batch {
                 let receivers = self.subscriptions.receivers_of(&message.topic_name);
-                self.subscriptions.deliver(message, &receivers, publisher, received_at, None);
+                self.subscriptions.deliver(message, &receivers, publisher, received_at, None, None);
             }
         }
         let promise = plain_promise(self.acknowledgements.policy, appended.durable_end);
@@ -113,9 +116,10 @@ impl Router {
         if next_offset > appended.first_offset {
             self.upstreams.wake();
         }
-        let outcomes = self.outcomes(&batch, &plans, appended.durable_end);
+        let durable_end = self.record_shared(&batch, &mut plans).unwrap_or(appended.durable_end);
+        let outcomes = self.outcomes(&batch, &plans, durable_end);
         self.retain_and_deliver(batch, plans, publisher);
-        let promise = plain_promise(self.acknowledgements.policy, appended.durable_end);
+        let promise = plain_promise(self.acknowledgements.policy, durable_end);
         Routed { promise, outcomes, returned, wait_for: appended.wait_for.map(WaitFor::Log) }
     }
 
@@ -129,15 +133,25 @@ impl Router {
         let receivers = (!self.subscriptions.is_empty())
             .then(|| self.subscriptions.receivers_of(&message.topic_name))
             .filter(|receivers| !receivers.is_empty());
+        let chosen: Vec<Chosen> = match &receivers {
+            Some(receivers) if !receivers.groups.is_empty() => {
+                let now = Instant::now();
+                let groups = receivers.groups.iter();
+                groups.filter_map(|group| group.choose(message, None, now)).collect()
+            }
+            _ => Vec::new(),
+        };
         let is_for_durable = || {
-            let mut receivers = receivers.iter().flat_map(|receivers| receivers.iter());
-            receivers.any(|receiver| receiver.recipient(message, publisher).is_some())
+            let mut sessions = receivers.iter().flat_map(|receivers| &receivers.sessions);
+            sessions.any(|receiver| receiver.recipient(message, publisher).is_some())
+                || chosen.iter().any(|chosen| chosen.recipient().is_some())
         };
         let is_state = self.log.is_durable() && ((message.retain && !is_ours) || is_for_durable());
         Plan {
             is_logged: is_wanted || is_state,
             is_matched: is_wanted || receivers.is_some(),
             receivers,
+            chosen,
             ..Plan::default()
         }
     }
@@ -153,14 +167,44 @@ impl Router {
         if !self.log.is_durable() {
             return;
         }
-        let receivers = plan.receivers.iter().flat_map(|receivers| receivers.iter());
-        let annex = Annex {
-            inbound: inbound.map(|(once, packet_id)| (once.session, packet_id)),
-            recipients: receivers.filter_map(|receiver| receiver.recipient(message, publisher)).collect(),
-        };
+        let sessions = plan.receivers.iter().flat_map(|receivers| &receivers.sessions);
+        let mut recipients: Vec<_> =
+            sessions.filter_map(|receiver| receiver.recipient(message, publisher)).collect();
+        for chosen in &mut plan.chosen {
+            let Some(recipient) = chosen.recipient() else { continue };
+            if recipients.iter().any(|known| known.session == recipient.session) {
+                chosen.needs_own_record();
+            } else {
+                recipients.push(recipient);
+            }
+        }
+        let inbound = inbound.map(|(once, packet_id)| (once.session, packet_id));
+        let annex = Annex { inbound, recipients };
         if !annex.is_empty() {
             annex.encode(&mut plan.annex);
         }
+    }
+
+    /// Records the second copy of a message for a durable session that gets it by a share group too. Answers with the end of
+    /// the log, if there was any.
+    fn record_shared(&self, batch: &[ApplicationMessage], plans: &mut [Plan]) -> Option<u64> {
+        let mut changes: Vec<Change> = Vec::new();
+        let mut copies = Vec::new();
+        let received_at = Instant::now();
+        for (message, plan) in batch.iter().zip(plans) {
+            for chosen in plan.chosen.iter_mut().filter(|chosen| chosen.is_without_record()) {
+                changes.extend(chosen.queued(message, received_at));
+                copies.push(chosen);
+            }
+        }
+        if changes.is_empty() {
+            return None;
+        }
+        let end = self.log.append_changes(&changes, unix_micros());
+        for (offset, chosen) in (end - changes.len() as u64..end).zip(copies) {
+            chosen.set_own_offset(offset);
+        }
+        Some(end)
     }
 
     /// Whether the log, or an upstream broker that would rather have no message than lose one, is full.
@@ -223,7 +267,8 @@ impl Router {
                 self.retained.set(&message, received_at);
             }
             if let Some(receivers) = plan.receivers {
-                self.subscriptions.deliver(message, &receivers, publisher, received_at, plan.offset);
+                let chosen = Some(plan.chosen);
+                self.subscriptions.deliver(message, &receivers, publisher, received_at, plan.offset, chosen);
             }
         }
     }

@@ -37,6 +37,7 @@ pub async fn metrics(state: Data<WebState>) -> Result<HttpResponse, ApiError> {
 fn refresh_totals(metrics: &Metrics, router: &RouterSnapshot, sessions: SessionsSnapshot) {
     metrics.sessions.set(gauge(sessions.sessions));
     metrics.subscriptions.set(gauge(router.subscriptions));
+    metrics.shared_subscriptions.set(gauge(router.shared_subscriptions));
     metrics.retained_messages.set(gauge(router.retained));
     metrics.log_head_bytes.set(gauge(router.log.head_bytes));
     metrics.log_next_offset.set(gauge(router.log.next_offset));

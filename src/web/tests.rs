@@ -115,7 +115,7 @@ fn snapshot_of(id: BrokerId) -> RouterSnapshot {
         delivered: 50,
         retained: 6,
         subscriptions: 8,
-        shared_subscriptions: 0,
+        shared_subscriptions: 2,
         log: LogSnapshot {
             head_bytes: 4_096,
             file_bytes: 70_000,
@@ -500,6 +500,7 @@ async fn metrics_have_fresh_gauges_and_none_of_removed_brokers() {
         "mqtt_messages_received_total 3",
         "mqtt_sessions 7",
         "mqtt_subscriptions 8",
+        "mqtt_shared_subscriptions 2",
         "mqtt_retained_messages 6",
         "mqtt_log_head_bytes 4096",
         "mqtt_broker_connection_status{broker=\"fixed\"} 1",

@@ -10,6 +10,7 @@ mod replay;
 mod retention;
 mod sessions;
 mod sessions_in_flight;
+mod shared;
 mod slow_neighbours;
 mod wills;
 

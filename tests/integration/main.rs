@@ -19,5 +19,6 @@ mod malformed;
 mod outages;
 mod reconnect_flows;
 mod rest;
+mod shared_subscriptions;
 mod start_stop;
 mod sys_topics;

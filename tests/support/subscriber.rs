@@ -64,4 +64,19 @@ impl Subscriber {
             }
         }
     }
+
+    /// Takes what comes until nothing does for a moment.
+    pub fn listen_while_there_is_something(&mut self) {
+        let Some(wire) = &mut self.wire else { return };
+        while let Seen::Packet(packet) = wire.look(Duration::from_millis(20)) {
+            if let Some(reply) = self.receiver.take(&packet, self.connect.version) {
+                wire.try_send(&reply);
+            }
+        }
+    }
+
+    /// Ends the connection without a word.
+    pub fn leave(&mut self) {
+        self.wire = None;
+    }
 }

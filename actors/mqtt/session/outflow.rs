@@ -189,6 +189,16 @@ impl<T> Outflow<T> {
         self.in_flight
     }
 
+    /// How many messages the Receive Maximum leaves room for.
+    pub fn window(&self) -> usize {
+        usize::from(self.receive_maximum).saturating_sub(self.in_flight)
+    }
+
+    /// How many messages the Receive Maximum allows in flight.
+    pub fn receive_maximum(&self) -> u16 {
+        self.receive_maximum
+    }
+
     /// Whether one more may be sent now.
     pub fn has_room(&self) -> bool {
         self.unsent == 0
@@ -280,6 +290,32 @@ impl<T> Outflow<T> {
     pub fn abandon(&mut self, packet_id: PacketId) -> Option<T> {
         let stage = self.entries.get(self.index_of(packet_id)?)?.stage;
         self.finish(packet_id, stage).ok()
+    }
+
+    /// Takes QoS 1 messages out of the flow that wait for PUBACK and that `wanted` picks, in the order of sending. For a
+    /// flow without a connection: a PUBACK that comes for one of them later finds nothing.
+    pub fn take_unacknowledged(&mut self, mut wanted: impl FnMut(&T) -> bool) -> Vec<T> {
+        let mut taken = Vec::new();
+        for entry in &mut self.entries {
+            if entry.stage == Stage::AwaitPubAck
+                && entry.item.as_ref().is_some_and(&mut wanted)
+                && let Some(item) = entry.item.take()
+            {
+                entry.stage = Stage::Done;
+                self.unsent -= usize::from(!entry.sent);
+                entry.sent = true;
+                self.in_flight -= 1;
+                taken.push(item);
+            }
+        }
+        self.pop_done();
+        taken
+    }
+
+    /// The items of all QoS 1 messages that wait for PUBACK, to be changed.
+    pub fn unacknowledged_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        let waiting = self.entries.iter_mut().filter(|entry| entry.stage == Stage::AwaitPubAck);
+        waiting.filter_map(|entry| entry.item.as_mut())
     }
 
     /// Takes an identifier for a SUBSCRIBE or UNSUBSCRIBE; `None` while all are taken. It does not count
@@ -533,6 +569,27 @@ mod tests {
         assert!(!outflow.release(lost));
         assert_eq!(outflow.puback(publish), Ok("a"));
         assert_eq!(outflow.next_resend(), None);
+    }
+
+    #[test]
+    fn unacknowledged_qos_1_messages_can_be_taken_out_and_the_others_go_on() {
+        let mut outflow = Outflow::new(10);
+        outflow.send(QoS::AtLeastOnce, 1).unwrap();
+        outflow.send(QoS::ExactlyOnce, 2).unwrap();
+        outflow.send(QoS::AtLeastOnce, 3).unwrap();
+        outflow.send(QoS::AtLeastOnce, 4).unwrap();
+        outflow.send(QoS::AtLeastOnce, 5).unwrap();
+        outflow.puback(id(3)).unwrap();
+        outflow.resume(10);
+        assert_eq!(outflow.next_resend(), Some(Resend::Publish(id(1), &1)));
+        assert_eq!(outflow.take_unacknowledged(|item| *item != 4), [1, 5]);
+        assert_eq!((outflow.in_flight(), outflow.window()), (2, 8));
+        assert_eq!(outflow.next_resend(), Some(Resend::Publish(id(2), &2)));
+        assert_eq!(outflow.next_resend(), Some(Resend::Publish(id(4), &4)));
+        assert_eq!(outflow.next_resend(), None);
+        assert_eq!(outflow.puback(id(1)), Err(UnexpectedAcknowledgement::NotFound), "it came too late");
+        assert_eq!(outflow.send(QoS::AtLeastOnce, 6), Some(id(6)), "identifiers go on");
+        assert_eq!(outflow.puback(id(6)), Ok(6));
     }
 
     #[test]

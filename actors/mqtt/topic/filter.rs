@@ -40,6 +40,11 @@ impl TopicFilter {
         &self.0
     }
 
+    /// A copy whose text is its own: it does not keep the packet in memory that it came in.
+    pub fn detached(&self) -> TopicFilter {
+        TopicFilter(ByteString::from(self.as_str().to_owned()))
+    }
+
     /// Share name and filter of a shared subscription; `None` for any other filter.
     pub fn shared(&self) -> Option<(&str, &str)> {
         self.0.strip_prefix("$share/")?.split_once('/')

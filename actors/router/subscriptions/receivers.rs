@@ -1,0 +1,128 @@
+//! Who gets a topic's messages, and how: all matching subscriptions of a session taken together, and the share groups.
+
+use std::sync::Arc;
+
+use mqtt::packet::SubscriptionOptions;
+use mqtt::{Message as ApplicationMessage, QoS};
+
+use crate::delivery_queue::DeliveryQueue;
+use crate::messages::SessionId;
+use crate::share_group::ShareGroup;
+use crate::store::{Recipient, SessionKey};
+
+/// Everyone who gets a topic's messages.
+#[derive(Default)]
+pub struct Receivers {
+    /// The sessions with ordinary subscriptions.
+    pub sessions: Vec<Receiver>,
+    /// The groups, of each of which one member gets the message.
+    pub groups: Vec<Arc<ShareGroup>>,
+}
+
+impl Receivers {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.sessions.is_empty() && self.groups.is_empty()
+    }
+}
+
+/// One session that gets a topic's messages, with all its matching subscriptions taken together: one delivery
+/// `[MQTT-3.3.4-2]`.
+pub struct Receiver {
+    pub(super) session_id: SessionId,
+    pub(super) queue: Arc<DeliveryQueue>,
+    pub(super) durable: Option<SessionKey>,
+    /// By all matching subscriptions.
+    terms: Terms,
+    /// By those that want the session's own messages `[MQTT-3.8.3-3]`.
+    own: OwnMessages,
+}
+
+/// How a session gets a message.
+#[derive(Clone)]
+pub(super) struct Terms {
+    /// The highest QoS of the subscriptions that count.
+    pub(super) qos: QoS,
+    /// Whether one of them asks for the RETAIN flag as it was published.
+    pub(super) retain_as_published: bool,
+    /// The Subscription Identifiers of all of them `[MQTT-3.3.4-3]`.
+    pub(super) identifiers: Vec<u32>,
+}
+
+/// What a session gets of what it publishes itself.
+enum OwnMessages {
+    /// All that others publish too: no matching subscription says No Local.
+    AsOthers,
+    /// Nothing: all matching subscriptions say No Local.
+    None,
+    /// What those subscriptions ask for that do not say No Local.
+    Apart(Box<Terms>),
+}
+
+impl Terms {
+    fn of(options: &SubscriptionOptions, identifier: Option<u32>) -> Terms {
+        Terms {
+            qos: options.qos,
+            retain_as_published: options.retain_as_published,
+            identifiers: identifier.into_iter().collect(),
+        }
+    }
+
+    fn add(&mut self, options: &SubscriptionOptions, identifier: Option<u32>) {
+        self.qos = self.qos.max(options.qos);
+        self.retain_as_published |= options.retain_as_published;
+        self.identifiers.extend(identifier);
+    }
+}
+
+impl Receiver {
+    /// A session with the first subscription that matches.
+    pub(super) fn new(
+        session_id: SessionId,
+        queue: Arc<DeliveryQueue>,
+        durable: Option<SessionKey>,
+        options: &SubscriptionOptions,
+        identifier: Option<u32>,
+    ) -> Receiver {
+        let own = if options.no_local { OwnMessages::None } else { OwnMessages::AsOthers };
+        Receiver { session_id, queue, durable, terms: Terms::of(options, identifier), own }
+    }
+
+    /// One more subscription of the session matches.
+    pub(super) fn add(&mut self, options: &SubscriptionOptions, identifier: Option<u32>) {
+        match (&mut self.own, options.no_local) {
+            (OwnMessages::AsOthers, true) => self.own = OwnMessages::Apart(Box::new(self.terms.clone())),
+            (OwnMessages::None, false) => {
+                self.own = OwnMessages::Apart(Box::new(Terms::of(options, identifier)));
+            }
+            (OwnMessages::Apart(own), false) => own.add(options, identifier),
+            _ => {}
+        }
+        self.terms.add(options, identifier);
+    }
+
+    /// How a message of this publisher goes there, if it does `[MQTT-3.8.3-3]`.
+    pub(super) fn terms(&self, publisher: Option<SessionId>) -> Option<&Terms> {
+        if Some(self.session_id) != publisher {
+            return Some(&self.terms);
+        }
+        match &self.own {
+            OwnMessages::AsOthers => Some(&self.terms),
+            OwnMessages::None => None,
+            OwnMessages::Apart(own) => Some(own),
+        }
+    }
+
+    /// What the message's record says of this receiver, if its session survives the process.
+    pub fn recipient(&self, message: &ApplicationMessage, publisher: Option<SessionId>) -> Option<Recipient> {
+        let session = self.durable?;
+        let terms = self.terms(publisher)?;
+        let qos = message.qos.min(terms.qos);
+        (qos > QoS::AtMostOnce).then(|| Recipient {
+            session,
+            qos,
+            retain: message.retain && terms.retain_as_published,
+            subscription_identifiers: terms.identifiers.clone(),
+        })
+    }
+}
