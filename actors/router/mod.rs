@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use actix::prelude::*;
-use mqtt::TopicFilter;
 use tokio::sync::Notify;
 
 use crate::acknowledgement::Acknowledgements;

@@ -7,6 +7,7 @@
 mod support;
 
 mod conformance;
+mod conformance_flow;
 mod demo;
 mod devices;
 mod durability;

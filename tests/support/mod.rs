@@ -18,6 +18,7 @@ pub mod rest;
 pub mod scripted;
 pub mod shared;
 pub mod subscriber;
+pub mod talker;
 pub mod tmpfs;
 pub mod wire;
 
@@ -93,20 +94,21 @@ pub fn assert_same(got: &[String], wanted: &[String], context: &str) {
     );
 }
 
-/// One test for each version of MQTT, from a function that takes the version.
+/// One test for each version of MQTT, from a function that takes the version; its attributes are those of both tests.
 macro_rules! in_both_versions {
     ($($(#[$meta:meta])* fn $name:ident($version:ident: Version) $body:block)+) => {$(
         mod $name {
             use super::*;
 
-            $(#[$meta])*
             fn dialogue($version: Version) $body
 
+            $(#[$meta])*
             #[test]
             fn in_mqtt_3_1_1() {
                 dialogue(Version::V4);
             }
 
+            $(#[$meta])*
             #[test]
             fn in_mqtt_5() {
                 dialogue(Version::V5);

@@ -597,6 +597,22 @@ pub fn ack(kind_of: u8, id: u16) -> Vec<u8> {
     frame(kind_of << 4 | flags, &id.to_be_bytes())
 }
 
+/// PUBACK, PUBREC, PUBREL or PUBCOMP of MQTT 5.0 with a Reason Code and without properties.
+pub fn ack_with_reason(kind_of: u8, id: u16, reason: u8) -> Vec<u8> {
+    let flags = if kind_of == kind::PUBREL { 2 } else { 0 };
+    let [high, low] = id.to_be_bytes();
+    frame(kind_of << 4 | flags, &[high, low, reason])
+}
+
+/// PUBACK, PUBREC, PUBREL or PUBCOMP of MQTT 5.0 with all that it can carry.
+pub fn ack_with_properties(kind_of: u8, id: u16, reason: u8, properties: &Properties) -> Vec<u8> {
+    let flags = if kind_of == kind::PUBREL { 2 } else { 0 };
+    let [high, low] = id.to_be_bytes();
+    let mut body = vec![high, low, reason];
+    put_properties(&mut body, properties);
+    frame(kind_of << 4 | flags, &body)
+}
+
 /// DISCONNECT or AUTH with a Reason Code and properties (MQTT 5.0).
 pub fn with_reason(kind_of: u8, reason: u8, properties: &Properties) -> Vec<u8> {
     let mut body = vec![reason];

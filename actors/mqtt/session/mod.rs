@@ -2,6 +2,7 @@
 //! it: a device session as the Server, an upstream broker's client as the Client.
 
 pub mod expiry;
+mod in_flight;
 pub mod inflow;
 pub mod keep_alive;
 pub mod outflow;

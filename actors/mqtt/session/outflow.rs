@@ -3,14 +3,15 @@
 
 use std::collections::VecDeque;
 
+use super::in_flight::InFlight;
 use crate::{PacketId, QoS};
 
 /// Where one sent message stands.
 ///
 /// ```text
-/// QoS 1:  send ──> AwaitPubAck ── PUBACK ─────────────────────────────> Done
-/// QoS 2:  send ──> AwaitPubRec ── PUBREC ──> AwaitPubComp ── PUBCOMP ──> Done
-///                       └──────── PUBREC with a failure ──────────────> Done
+/// QoS 1:  send ──> AwaitPubAck ── PUBACK ─────────────────────────────> gone
+/// QoS 2:  send ──> AwaitPubRec ── PUBREC ──> AwaitPubComp ── PUBCOMP ──> gone
+///                       └──────── PUBREC with a failure ──────────────> gone
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -19,7 +20,6 @@ enum Stage {
     AwaitPubComp,
     /// The identifier of a SUBSCRIBE or UNSUBSCRIBE, which share the numbers with PUBLISH `[MQTT-2.2.1-3]`.
     Reserved,
-    Done,
 }
 
 #[derive(Debug)]
@@ -28,30 +28,32 @@ struct Entry<T> {
     item: Option<T>,
     /// Whether the current connection has seen its PUBLISH or PUBREL.
     sent: bool,
+    /// Whether its PUBLISH went out on the current connection, so that it counts towards the Receive Maximum: that begins
+    /// anew with each connection (section 4.9).
+    counts: bool,
 }
 
-/// Messages in flight to the other side, each with an item of the caller's (the message, or its offset).
-///
-/// Packet Identifiers are taken in turn, so a message is found by counting from the oldest one: no table, and
-/// an identifier comes back into use only after the round of all 65,535. The window is the Receive Maximum
-/// of the other side `[MQTT-3.3.4-9]`.
+/// Messages in flight to the other side, each with an item of the caller's (the message, or its offset). The window is
+/// the Receive Maximum of the other side `[MQTT-3.3.4-9]`.
 #[derive(Debug)]
 pub struct Outflow<T> {
-    entries: VecDeque<Entry<T>>,
-    /// The Packet Identifier of `entries[0]`, or of the next message where there is none.
-    first: PacketId,
-    /// Messages that are not `Done`.
+    entries: InFlight<Entry<T>>,
+    /// Messages, as opposed to identifiers of SUBSCRIBE and UNSUBSCRIBE.
     in_flight: usize,
-    /// Messages that a resumed connection has not seen yet, none of them before `entries[resend_from]`.
+    /// Messages that count towards the Receive Maximum.
+    counting: usize,
+    /// Messages that a resumed connection has not seen yet.
     unsent: usize,
-    resend_from: usize,
+    /// These, in the order in which they go out; some may be done with already.
+    to_resend: VecDeque<PacketId>,
     receive_maximum: u16,
     /// QoS 2 messages among those in flight, and how many there may be.
     in_flight_qos_2: usize,
     qos_2_maximum: u16,
 }
 
-/// One packet to send again after a resumed connection, in this order `[MQTT-4.4.0-1]`, `[MQTT-4.6.0-1]`.
+/// One packet to send again after a resumed connection `[MQTT-4.4.0-1]`: each kind in the order of the first time
+/// `[MQTT-4.6.0-1]`, and PUBREL first, since it waits for no window.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Resend<'a, T> {
     /// PUBLISH with DUP set and the identifier of the first time `[MQTT-3.3.1-1]`.
@@ -90,11 +92,11 @@ impl<T> Outflow<T> {
     /// anywhere.
     pub fn starting_at(first: PacketId, receive_maximum: u16) -> Outflow<T> {
         Outflow {
-            entries: VecDeque::new(),
-            first,
+            entries: InFlight::starting_at(first),
             in_flight: 0,
+            counting: 0,
             unsent: 0,
-            resend_from: 0,
+            to_resend: VecDeque::new(),
             receive_maximum: receive_maximum.max(1),
             in_flight_qos_2: 0,
             qos_2_maximum: u16::MAX,
@@ -104,25 +106,17 @@ impl<T> Outflow<T> {
     /// Takes over what an earlier life of the same Session had in flight, in the order of sending: identifier, QoS,
     /// whether PUBREC had come, and the item. It is sent again after [`Outflow::resume`]. Only for an empty flow.
     pub fn restore(&mut self, in_flight: Vec<(PacketId, QoS, bool, T)>) {
-        let Some((first, ..)) = in_flight.first() else { return };
-        self.first = *first;
         for (packet_id, qos, is_received, item) in in_flight {
-            let index = packet_id.steps_after(self.first);
-            while self.entries.len() <= index {
-                self.entries.push_back(Entry { stage: Stage::Done, item: None, sent: true });
-            }
-            let entry = &mut self.entries[index];
-            if entry.stage != Stage::Done {
-                continue;
-            }
-            entry.stage = match (qos, is_received) {
+            let stage = match (qos, is_received) {
                 (QoS::ExactlyOnce, true) => Stage::AwaitPubComp,
                 (QoS::ExactlyOnce, false) => Stage::AwaitPubRec,
                 _ => Stage::AwaitPubAck,
             };
-            entry.item = Some(item);
-            self.in_flight += 1;
-            self.in_flight_qos_2 += usize::from(qos == QoS::ExactlyOnce);
+            let entry = Entry { stage, item: Some(item), sent: true, counts: false };
+            if self.entries.restore(packet_id, entry) {
+                self.in_flight += 1;
+                self.in_flight_qos_2 += usize::from(qos == QoS::ExactlyOnce);
+            }
         }
     }
 
@@ -135,27 +129,32 @@ impl<T> Outflow<T> {
     /// [`Outflow::next_resend`], and SUBSCRIBE packets of the old one get no answer any more.
     pub fn resume(&mut self, receive_maximum: u16) {
         self.receive_maximum = receive_maximum.max(1);
-        for entry in &mut self.entries {
-            if entry.stage == Stage::Reserved {
-                entry.stage = Stage::Done;
-            }
-            entry.sent = false;
+        let reserved: Vec<_> = self.ids_at(|stage| stage == Stage::Reserved);
+        for packet_id in reserved {
+            self.entries.remove(packet_id);
         }
-        self.pop_done();
-        self.unsent = self.in_flight;
-        self.resend_from = 0;
+        for entry in self.entries.iter_mut() {
+            (entry.sent, entry.counts) = (false, false);
+        }
+        (self.unsent, self.counting) = (self.in_flight, 0);
+        self.to_resend = self.ids_at(|stage| stage == Stage::AwaitPubComp).into();
+        self.to_resend.extend(self.ids_at(|stage| stage != Stage::AwaitPubComp));
     }
 
     /// As [`Outflow::resume`], where the caller itself sends the PUBLISH packets again, each in its place between new
     /// ones: only PUBREL packets are left to [`Outflow::next_resend`].
     pub fn resume_released(&mut self, receive_maximum: u16) {
         self.resume(receive_maximum);
-        for entry in &mut self.entries {
-            if !matches!(entry.stage, Stage::AwaitPubComp) && !entry.sent {
-                entry.sent = true;
-                self.unsent -= usize::from(entry.item.is_some());
-            }
+        for entry in self.entries.iter_mut().filter(|entry| entry.stage != Stage::AwaitPubComp) {
+            (entry.sent, entry.counts) = (true, true);
+            self.unsent -= 1;
+            self.counting += 1;
         }
+    }
+
+    fn ids_at(&self, is_wanted: impl Fn(Stage) -> bool) -> Vec<PacketId> {
+        let entries = self.entries.iter().filter(|(_, entry)| is_wanted(entry.stage));
+        entries.map(|(packet_id, _)| packet_id).collect()
     }
 
     /// Whether there is something to send again before anything new.
@@ -163,25 +162,35 @@ impl<T> Outflow<T> {
         self.unsent > 0
     }
 
-    /// What to send again next on a resumed connection, oldest first; `None` when all is sent, or while the
-    /// window of the new connection is full.
+    /// What to send again next on a resumed connection; `None` when all is sent, or while the window of the new
+    /// connection is full.
     pub fn next_resend(&mut self) -> Option<Resend<'_, T>> {
-        if self.unsent == 0 || self.in_flight - self.unsent >= usize::from(self.receive_maximum) {
+        while let Some(packet_id) = self.to_resend.front().copied() {
+            let is_open = self.entries.get(packet_id).is_some_and(|entry| !entry.sent);
+            if is_open {
+                return self.resend(packet_id);
+            }
+            self.to_resend.pop_front();
+        }
+        self.to_resend = VecDeque::new();
+        None
+    }
+
+    fn resend(&mut self, packet_id: PacketId) -> Option<Resend<'_, T>> {
+        let entry = self.entries.get_mut(packet_id)?;
+        let is_release = entry.stage == Stage::AwaitPubComp;
+        if !is_release && self.counting >= usize::from(self.receive_maximum) {
             return None;
         }
-        let later = self.entries.iter().skip(self.resend_from);
-        let waiting = later.take_while(|entry| entry.sent || entry.item.is_none()).count();
-        let index = self.resend_from + waiting;
-        let packet_id = self.packet_id_at(index);
-        let entry = self.entries.get_mut(index)?;
-        entry.sent = true;
+        self.to_resend.pop_front();
         self.unsent -= 1;
-        self.resend_from = index + 1;
-        match (entry.stage, &entry.item) {
-            (Stage::AwaitPubComp, _) => Some(Resend::PubRel(packet_id)),
-            (_, Some(item)) => Some(Resend::Publish(packet_id, item)),
-            (_, None) => None,
+        entry.sent = true;
+        if is_release {
+            return Some(Resend::PubRel(packet_id));
         }
+        entry.counts = true;
+        self.counting += 1;
+        entry.item.as_ref().map(|item| Resend::Publish(packet_id, item))
     }
 
     /// How many messages wait for an acknowledgement.
@@ -191,7 +200,7 @@ impl<T> Outflow<T> {
 
     /// How many messages the Receive Maximum leaves room for.
     pub fn window(&self) -> usize {
-        usize::from(self.receive_maximum).saturating_sub(self.in_flight)
+        usize::from(self.receive_maximum).saturating_sub(self.counting + self.unsent)
     }
 
     /// How many messages the Receive Maximum allows in flight.
@@ -201,19 +210,17 @@ impl<T> Outflow<T> {
 
     /// Whether one more may be sent now.
     pub fn has_room(&self) -> bool {
-        self.unsent == 0
-            && self.in_flight < usize::from(self.receive_maximum)
-            && self.entries.len() < usize::from(u16::MAX)
+        self.unsent == 0 && self.counting < usize::from(self.receive_maximum) && !self.entries.is_full()
     }
 
     /// The item of the oldest message that is not acknowledged to the end.
     pub fn oldest(&self) -> Option<&T> {
-        self.entries.iter().find_map(|entry| entry.item.as_ref())
+        self.items().next()
     }
 
     /// The items of all messages that are not acknowledged to the end, in the order of sending.
     pub fn items(&self) -> impl Iterator<Item = &T> {
-        self.entries.iter().filter_map(|entry| entry.item.as_ref())
+        self.entries.iter().filter_map(|(_, entry)| entry.item.as_ref())
     }
 
     /// Takes a Packet Identifier for a message that is about to be sent, or `None` while the window is full.
@@ -228,10 +235,10 @@ impl<T> Outflow<T> {
         if !self.has_room() || (qos == QoS::ExactlyOnce && qos_2_full) {
             return None;
         }
+        let packet_id = self.entries.push(Entry { stage, item: Some(item), sent: true, counts: true })?;
         self.in_flight_qos_2 += usize::from(qos == QoS::ExactlyOnce);
-        let packet_id = self.packet_id_at(self.entries.len());
-        self.entries.push_back(Entry { stage, item: Some(item), sent: true });
         self.in_flight += 1;
+        self.counting += 1;
         Some(packet_id)
     }
 
@@ -252,19 +259,17 @@ impl<T> Outflow<T> {
         packet_id: PacketId,
         refused: bool,
     ) -> Result<PubRecOutcome<T>, UnexpectedAcknowledgement> {
-        let Some(index) = self.index_of(packet_id) else { return Ok(PubRecOutcome::NotFound) };
-        match (self.entries[index].stage, refused) {
+        let Some(entry) = self.entries.get_mut(packet_id) else { return Ok(PubRecOutcome::NotFound) };
+        match (entry.stage, refused) {
             (Stage::AwaitPubRec, false) => {
-                self.entries[index].stage = Stage::AwaitPubComp;
+                entry.stage = Stage::AwaitPubComp;
                 Ok(PubRecOutcome::Release)
             }
             (Stage::AwaitPubRec, true) => {
                 self.finish(packet_id, Stage::AwaitPubRec).map(PubRecOutcome::Refused)
             }
             (Stage::AwaitPubComp, _) => Ok(PubRecOutcome::Release),
-            (Stage::AwaitPubAck | Stage::Reserved | Stage::Done, _) => {
-                Err(UnexpectedAcknowledgement::WrongPacket)
-            }
+            (Stage::AwaitPubAck | Stage::Reserved, _) => Err(UnexpectedAcknowledgement::WrongPacket),
         }
     }
 
@@ -279,36 +284,27 @@ impl<T> Outflow<T> {
     /// Forgets all flows, because the other side lost the Session; gives the items back, oldest first.
     pub fn reset(&mut self, receive_maximum: u16) -> Vec<T> {
         self.receive_maximum = receive_maximum.max(1);
-        self.first = self.packet_id_at(self.entries.len());
-        self.in_flight = 0;
-        self.in_flight_qos_2 = 0;
-        self.unsent = 0;
-        self.entries.drain(..).filter_map(|entry| entry.item).collect()
+        (self.in_flight, self.in_flight_qos_2, self.counting, self.unsent) = (0, 0, 0, 0);
+        self.to_resend = VecDeque::new();
+        self.entries.drain().filter_map(|entry| entry.item).collect()
     }
 
     /// Takes one message out of the flow that can no longer be sent again (its bytes are gone).
     pub fn abandon(&mut self, packet_id: PacketId) -> Option<T> {
-        let stage = self.entries.get(self.index_of(packet_id)?)?.stage;
+        let stage = self.entries.get(packet_id)?.stage;
         self.finish(packet_id, stage).ok()
     }
 
     /// Takes QoS 1 messages out of the flow that wait for PUBACK and that `wanted` picks, in the order of sending. For a
     /// flow without a connection: a PUBACK that comes for one of them later finds nothing.
     pub fn take_unacknowledged(&mut self, mut wanted: impl FnMut(&T) -> bool) -> Vec<T> {
+        let ids = self.ids_at(|stage| stage == Stage::AwaitPubAck).into_iter();
         let mut taken = Vec::new();
-        for entry in &mut self.entries {
-            if entry.stage == Stage::AwaitPubAck
-                && entry.item.as_ref().is_some_and(&mut wanted)
-                && let Some(item) = entry.item.take()
-            {
-                entry.stage = Stage::Done;
-                self.unsent -= usize::from(!entry.sent);
-                entry.sent = true;
-                self.in_flight -= 1;
-                taken.push(item);
+        for packet_id in ids {
+            if self.entries.get(packet_id).and_then(|entry| entry.item.as_ref()).is_some_and(&mut wanted) {
+                taken.extend(self.finish(packet_id, Stage::AwaitPubAck).ok());
             }
         }
-        self.pop_done();
         taken
     }
 
@@ -321,60 +317,26 @@ impl<T> Outflow<T> {
     /// Takes an identifier for a SUBSCRIBE or UNSUBSCRIBE; `None` while all are taken. It does not count
     /// towards the Receive Maximum.
     pub fn reserve(&mut self) -> Option<PacketId> {
-        if self.entries.len() >= usize::from(u16::MAX) {
-            return None;
-        }
-        let packet_id = self.packet_id_at(self.entries.len());
-        self.entries.push_back(Entry { stage: Stage::Reserved, item: None, sent: true });
-        Some(packet_id)
+        self.entries.push(Entry { stage: Stage::Reserved, item: None, sent: true, counts: false })
     }
 
     /// SUBACK or UNSUBACK arrived; `false` where nothing was reserved under the identifier.
     pub fn release(&mut self, packet_id: PacketId) -> bool {
-        let Some(index) = self.index_of(packet_id) else { return false };
-        let reserved = self.entries[index].stage == Stage::Reserved;
-        if reserved {
-            self.entries[index].stage = Stage::Done;
-            self.pop_done();
-        }
-        reserved
-    }
-
-    fn pop_done(&mut self) {
-        while self.entries.front().is_some_and(|entry| entry.stage == Stage::Done) {
-            self.entries.pop_front();
-            self.first = self.first.next();
-            self.resend_from = self.resend_from.saturating_sub(1);
-        }
-    }
-
-    fn packet_id_at(&self, index: usize) -> PacketId {
-        let zero_based = (usize::from(self.first.get()) - 1 + index) % usize::from(u16::MAX);
-        let number = u16::try_from(zero_based + 1).unwrap_or(u16::MAX);
-        PacketId::new(number).unwrap_or(PacketId::FIRST)
-    }
-
-    /// The entry with this identifier, unless it is done.
-    fn index_of(&self, packet_id: PacketId) -> Option<usize> {
-        let index = packet_id.steps_after(self.first);
-        self.entries.get(index).filter(|entry| entry.stage != Stage::Done).map(|_| index)
+        let reserved = self.entries.get(packet_id).is_some_and(|entry| entry.stage == Stage::Reserved);
+        reserved && self.entries.remove(packet_id).is_some()
     }
 
     fn finish(&mut self, packet_id: PacketId, expected: Stage) -> Result<T, UnexpectedAcknowledgement> {
-        let index = self.index_of(packet_id).ok_or(UnexpectedAcknowledgement::NotFound)?;
-        let entry = &mut self.entries[index];
+        let entry = self.entries.get(packet_id).ok_or(UnexpectedAcknowledgement::NotFound)?;
         if entry.stage != expected {
             return Err(UnexpectedAcknowledgement::WrongPacket);
         }
-        entry.stage = Stage::Done;
-        if !entry.sent {
-            entry.sent = true;
-            self.unsent -= 1;
-        }
-        let item = entry.item.take().ok_or(UnexpectedAcknowledgement::NotFound)?;
+        let entry = self.entries.remove(packet_id).ok_or(UnexpectedAcknowledgement::NotFound)?;
+        self.unsent -= usize::from(!entry.sent);
+        self.counting -= usize::from(entry.counts);
+        let item = entry.item.ok_or(UnexpectedAcknowledgement::NotFound)?;
         self.in_flight -= 1;
         self.in_flight_qos_2 -= usize::from(expected != Stage::AwaitPubAck);
-        self.pop_done();
         Ok(item)
     }
 }
@@ -541,17 +503,33 @@ mod tests {
 
     #[test]
     fn a_message_that_is_never_acknowledged_cannot_make_the_identifiers_overlap() {
-        let mut outflow = Outflow::new(u16::MAX);
+        let mut outflow = Outflow::new(2);
         let stuck = outflow.send(QoS::AtLeastOnce, 0).unwrap();
-        let mut sent = 1;
-        while let Some(packet_id) = outflow.send(QoS::AtLeastOnce, sent) {
+        for number in 1..200_000 {
+            let packet_id = outflow.send(QoS::AtLeastOnce, number).unwrap();
             assert_ne!(packet_id, stuck);
             outflow.puback(packet_id).unwrap();
-            sent += 1;
         }
-        assert_eq!(sent, 65_535);
-        outflow.puback(stuck).unwrap();
-        assert!(outflow.has_room());
+        assert_eq!(outflow.oldest(), Some(&0));
+        outflow.resume(1);
+        assert_eq!(outflow.next_resend(), Some(Resend::Publish(stuck, &0)));
+        assert_eq!(outflow.puback(stuck), Ok(0));
+    }
+
+    #[test]
+    fn pubrel_waits_for_no_window_and_takes_none() {
+        let mut outflow = Outflow::new(10);
+        let ids: Vec<_> = (0..3).map(|item| outflow.send(QoS::ExactlyOnce, item).unwrap()).collect();
+        assert_eq!(outflow.pubrec(ids[2], false), Ok(PubRecOutcome::Release));
+        outflow.resume(1);
+        assert_eq!(outflow.next_resend(), Some(Resend::PubRel(ids[2])));
+        assert_eq!(outflow.next_resend(), Some(Resend::Publish(ids[0], &0)));
+        assert_eq!(outflow.next_resend(), None, "the window is full");
+        assert_eq!(outflow.pubcomp(ids[2]), Ok(2));
+        assert_eq!(outflow.next_resend(), None, "PUBCOMP of a PUBREL that took nothing gives nothing back");
+        assert_eq!(outflow.pubrec(ids[0], false), Ok(PubRecOutcome::Release));
+        assert_eq!(outflow.pubcomp(ids[0]), Ok(0));
+        assert_eq!(outflow.next_resend(), Some(Resend::Publish(ids[1], &1)));
     }
 
     #[test]
