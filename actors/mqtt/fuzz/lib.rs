@@ -1,5 +1,10 @@
 //! What must hold for any bytes: decoding does not panic, one by one and all at once are the same, and what
-//! decodes can be encoded and decodes to the same packet again.
+//! decodes can be encoded and decodes to the same packet again. The modules hold what must hold for whole sessions;
+//! `tests/session` plays them with scripts that no coverage guides.
+
+pub mod hostile;
+pub mod lossy;
+pub mod script;
 
 use bytes::BytesMut;
 use mqtt::codec::{DecodeLimits, decode, decode_all, encode, encoded_len};
