@@ -104,6 +104,8 @@ pub(super) struct Place {
     pub reads_files_only: bool,
     /// Whose cursor it is, where it is a broker's; such a cursor is durable.
     pub broker: Option<BrokerId>,
+    /// Nobody reads here any more in this life of the process.
+    pub is_left: bool,
     pub bound: Bound,
     /// The offset that it reads next, and the bytes that lie before it.
     pub position: u64,
@@ -120,6 +122,12 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// Nobody reads here any more, but the files keep what lies behind the cursor.
+    pub fn leave(&mut self) {
+        (self.is_left, self.reads_files_only) = (true, true);
+        (self.awaited, self.connected) = (false, false);
+    }
+
     /// A place whose reader begins at `cursor`.
     pub fn new(cursor: u64, byte: u64, broker: Option<BrokerId>, wants: Option<Wants>) -> Place {
         Place {
@@ -129,6 +137,7 @@ impl Place {
             saved: (cursor, None),
             reads_files_only: false,
             broker,
+            is_left: false,
             bound: Bound::default(),
             position: cursor,
             position_byte: byte,

@@ -204,6 +204,11 @@ impl MessageLog {
         wants: Option<Wants>,
     ) -> Arc<LogPlace> {
         let mut head = self.head();
+        for slot in &mut head.places {
+            if slot.as_ref().is_some_and(|place| place.is_left && place.broker == Some(broker)) {
+                *slot = None;
+            }
+        }
         let cursor = cursor.min(head.next_offset);
         let byte = head.byte_of(cursor, 0);
         let mut place = Place::new(cursor, byte, Some(broker), wants);

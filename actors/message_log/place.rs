@@ -142,7 +142,12 @@ impl Drop for LogPlace {
     fn drop(&mut self) {
         let mut head = self.log.head();
         let unsaved = head.places[self.slot].as_mut().and_then(Place::take_moved);
-        head.places[self.slot] = None;
+        let has_files = self.log.segments().is_some();
+        match head.places[self.slot].as_mut().filter(|place| has_files && place.broker.is_some()) {
+            // A broker that is to go on after a restart: what it needs stays in the files.
+            Some(place) => place.leave(),
+            None => head.places[self.slot] = None,
+        }
         head.trim(self.log.watermarks.get(super::Mark::Stored));
         drop(head);
         if let Some(cursor) = unsaved {

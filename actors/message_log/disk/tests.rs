@@ -237,6 +237,36 @@ async fn the_files_stay_within_their_bound_and_what_a_reader_loses_is_counted() 
 }
 
 #[tokio::test]
+async fn the_backlog_of_a_broker_that_was_drained_stays_until_the_process_ends() {
+    let dir = TestDir::new();
+    let (storage, stored) = open(&dir.0, u64::MAX);
+    let [away, marker] = [0, 1].map(|index| place(&storage, &stored, index));
+    storage.log().begin_retention();
+    let batch: Vec<Message> = (0..1_000).map(|number| message(number, QoS::AtLeastOnce, 2_000)).collect();
+    storage.log().append_plain(batch.iter(), Origin::Device, 1);
+    drop(away);
+    // Each bound is kept in a round of its own, and in each round old segments may go.
+    for bytes_max in [1024 * 1024, 512 * 1024, 256 * 1024] {
+        marker.set_bound(Bound { bytes_max: Some(bytes_max), may_lose: true });
+        until("the files were looked after", || marker.lag().bytes <= bytes_max).await;
+    }
+    drop(marker);
+    storage.close();
+
+    let (storage, stored) = open(&dir.0, u64::MAX);
+    let away = place(&storage, &stored, 0);
+    storage.log().begin_retention();
+    let mut reader = away.reader();
+    let mut seen = 0;
+    while next(&mut reader).await.is_some() {
+        seen += 1;
+    }
+    assert_eq!((seen, away.take_overflowed()), (1_000, 0));
+    drop((reader, away));
+    storage.close();
+}
+
+#[tokio::test]
 async fn a_reader_with_a_bound_of_its_own_loses_its_oldest_and_others_nothing() {
     let dir = TestDir::new();
     let (storage, stored) = open(&dir.0, u64::MAX);
