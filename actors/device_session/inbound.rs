@@ -234,6 +234,8 @@ impl DeviceSession {
             .map_err(wrong_acknowledgement)?;
         let reason_code = match outcome {
             PubRecOutcome::Refused(()) => return Ok(()),
+            // The flow is over on both sides `[MQTT-4.3.3-4]`.
+            PubRecOutcome::NotFound if packet.reason_code.is_error() => return Ok(()),
             PubRecOutcome::Release => ReasonCode::Success,
             PubRecOutcome::NotFound => ReasonCode::PacketIdentifierNotFound,
         };

@@ -9,6 +9,7 @@ use bytes::BytesMut;
 use mqtt::packet::acknowledgement::{self, AcknowledgementKind};
 use mqtt::packet::publish::{self, PublishHeader};
 use mqtt::session::{Outflow, PubRecOutcome, Resend, UnexpectedAcknowledgement};
+use mqtt::wire::variable_byte_integer_len;
 use mqtt::{PacketId, Properties, Property, ProtocolVersion, QoS};
 
 use crate::delivery_queue::{DeliveryQueue, Dropped, QueueLimits};
@@ -178,18 +179,7 @@ impl Outbound {
 
     fn fill_output(&mut self, output: &mut BytesMut, client: &ClientLimits, now: Instant) -> Filled {
         let mut filled = Filled::default();
-        while output.len() < limits::SESSION_OUTPUT_BYTES {
-            match self.outflow.next_resend() {
-                None => break,
-                Some(Resend::PubRel(packet_id)) => {
-                    acknowledgement::encode_success(output, AcknowledgementKind::PubRel, packet_id);
-                }
-                Some(Resend::Publish(packet_id, delivery)) => {
-                    encode(output, client, delivery, Some(packet_id), true, now);
-                }
-            }
-            filled.packets += 1;
-        }
+        self.resend(output, client, now, &mut filled);
         if self.outflow.is_resending() {
             return filled;
         }
@@ -198,6 +188,31 @@ impl Outbound {
             self.fill_from_queue(output, client, now, &mut filled);
         }
         filled
+    }
+
+    /// What was in flight when an earlier connection ended. A message that the client accepts no more counts as sent
+    /// `[MQTT-3.1.2-25]`.
+    fn resend(&mut self, output: &mut BytesMut, client: &ClientLimits, now: Instant, filled: &mut Filled) {
+        while output.len() < limits::SESSION_OUTPUT_BYTES {
+            match self.outflow.next_resend() {
+                None => break,
+                Some(Resend::PubRel(packet_id)) => {
+                    acknowledgement::encode_success(output, AcknowledgementKind::PubRel, packet_id);
+                }
+                Some(Resend::Publish(packet_id, delivery))
+                    if encoded_len(client, delivery) > client.packet_bytes_max =>
+                {
+                    filled.too_large += 1;
+                    let given_up = self.outflow.abandon(packet_id);
+                    self.moves.done.extend(given_up.and_then(|delivery| delivery.offset));
+                    continue;
+                }
+                Some(Resend::Publish(packet_id, delivery)) => {
+                    encode(output, client, delivery, Some(packet_id), true, now);
+                }
+            }
+            filled.packets += 1;
+        }
     }
 
     fn fill_retained(
@@ -338,8 +353,9 @@ fn remaining_expiry(delivery: &Delivery, now: Instant) -> Option<u32> {
 
 fn encoded_len(client: &ClientLimits, delivery: &Delivery) -> usize {
     let message = &delivery.message;
-    // A Subscription Identifier takes up to five bytes.
-    let properties = message.properties.as_bytes().len() + 5 * delivery.subscription_identifiers.len();
+    let identifiers = delivery.subscription_identifiers.iter();
+    let identifiers: usize = identifiers.map(|id| 1 + variable_byte_integer_len(*id as usize)).sum();
+    let properties = message.properties.as_bytes().len() + identifiers;
     let topic = message.topic_name.as_str().len();
     publish::encoded_len_parts(client.version, delivery.qos, topic, properties, message.payload.len())
 }

@@ -21,7 +21,7 @@ mod malformed;
 mod outages;
 mod reconnect_flows;
 mod rest;
-mod shared_subscriptions;
 mod session_fuzz;
+mod shared_subscriptions;
 mod start_stop;
 mod sys_topics;

@@ -46,14 +46,16 @@ pub struct Outflow<T> {
     unsent: usize,
     /// These, in the order in which they go out; some may be done with already.
     to_resend: VecDeque<PacketId>,
+    /// How many of them are PUBREL.
+    unsent_releases: usize,
     receive_maximum: u16,
     /// QoS 2 messages among those in flight, and how many there may be.
     in_flight_qos_2: usize,
     qos_2_maximum: u16,
 }
 
-/// One packet to send again after a resumed connection `[MQTT-4.4.0-1]`: each kind in the order of the first time
-/// `[MQTT-4.6.0-1]`, and PUBREL first, since it waits for no window.
+/// One packet to send again after a resumed connection, in this order `[MQTT-4.4.0-1]`, `[MQTT-4.6.0-1]`; but a PUBREL
+/// does not wait for a PUBLISH before it that has to wait for the window.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Resend<'a, T> {
     /// PUBLISH with DUP set and the identifier of the first time `[MQTT-3.3.1-1]`.
@@ -97,6 +99,7 @@ impl<T> Outflow<T> {
             counting: 0,
             unsent: 0,
             to_resend: VecDeque::new(),
+            unsent_releases: 0,
             receive_maximum: receive_maximum.max(1),
             in_flight_qos_2: 0,
             qos_2_maximum: u16::MAX,
@@ -137,8 +140,8 @@ impl<T> Outflow<T> {
             (entry.sent, entry.counts) = (false, false);
         }
         (self.unsent, self.counting) = (self.in_flight, 0);
-        self.to_resend = self.ids_at(|stage| stage == Stage::AwaitPubComp).into();
-        self.to_resend.extend(self.ids_at(|stage| stage != Stage::AwaitPubComp));
+        self.to_resend = self.ids_at(|_| true).into();
+        self.unsent_releases = self.ids_at(|stage| stage == Stage::AwaitPubComp).len();
     }
 
     /// As [`Outflow::resume`], where the caller itself sends the PUBLISH packets again, each in its place between new
@@ -166,26 +169,39 @@ impl<T> Outflow<T> {
     /// connection is full.
     pub fn next_resend(&mut self) -> Option<Resend<'_, T>> {
         while let Some(packet_id) = self.to_resend.front().copied() {
-            let is_open = self.entries.get(packet_id).is_some_and(|entry| !entry.sent);
-            if is_open {
-                return self.resend(packet_id);
-            }
-            self.to_resend.pop_front();
+            match self.entries.get(packet_id).filter(|entry| !entry.sent) {
+                None => self.to_resend.pop_front(),
+                Some(entry) if entry.stage != Stage::AwaitPubComp && self.is_window_full() => {
+                    let release = self.next_release()?;
+                    return self.resend(release);
+                }
+                Some(_) => return self.resend(packet_id),
+            };
         }
         self.to_resend = VecDeque::new();
         None
     }
 
-    fn resend(&mut self, packet_id: PacketId) -> Option<Resend<'_, T>> {
-        let entry = self.entries.get_mut(packet_id)?;
-        let is_release = entry.stage == Stage::AwaitPubComp;
-        if !is_release && self.counting >= usize::from(self.receive_maximum) {
+    fn is_window_full(&self) -> bool {
+        self.counting >= usize::from(self.receive_maximum)
+    }
+
+    /// The first PUBREL that is to be sent again.
+    fn next_release(&self) -> Option<PacketId> {
+        if self.unsent_releases == 0 {
             return None;
         }
-        self.to_resend.pop_front();
+        let is_unsent = |entry: &Entry<T>| entry.stage == Stage::AwaitPubComp && !entry.sent;
+        let mut waiting = self.to_resend.iter();
+        waiting.find(|packet_id| self.entries.get(**packet_id).is_some_and(is_unsent)).copied()
+    }
+
+    fn resend(&mut self, packet_id: PacketId) -> Option<Resend<'_, T>> {
+        let entry = self.entries.get_mut(packet_id)?;
         self.unsent -= 1;
         entry.sent = true;
-        if is_release {
+        if entry.stage == Stage::AwaitPubComp {
+            self.unsent_releases -= 1;
             return Some(Resend::PubRel(packet_id));
         }
         entry.counts = true;
@@ -210,7 +226,7 @@ impl<T> Outflow<T> {
 
     /// Whether one more may be sent now.
     pub fn has_room(&self) -> bool {
-        self.unsent == 0 && self.counting < usize::from(self.receive_maximum) && !self.entries.is_full()
+        self.unsent == 0 && !self.is_window_full() && !self.entries.is_full()
     }
 
     /// The item of the oldest message that is not acknowledged to the end.
@@ -263,6 +279,8 @@ impl<T> Outflow<T> {
         match (entry.stage, refused) {
             (Stage::AwaitPubRec, false) => {
                 entry.stage = Stage::AwaitPubComp;
+                // The PUBREL that answers is the one that the connection has not seen.
+                self.unsent -= usize::from(!std::mem::replace(&mut entry.sent, true));
                 Ok(PubRecOutcome::Release)
             }
             (Stage::AwaitPubRec, true) => {
@@ -285,6 +303,7 @@ impl<T> Outflow<T> {
     pub fn reset(&mut self, receive_maximum: u16) -> Vec<T> {
         self.receive_maximum = receive_maximum.max(1);
         (self.in_flight, self.in_flight_qos_2, self.counting, self.unsent) = (0, 0, 0, 0);
+        self.unsent_releases = 0;
         self.to_resend = VecDeque::new();
         self.entries.drain().filter_map(|entry| entry.item).collect()
     }
@@ -333,6 +352,7 @@ impl<T> Outflow<T> {
         }
         let entry = self.entries.remove(packet_id).ok_or(UnexpectedAcknowledgement::NotFound)?;
         self.unsent -= usize::from(!entry.sent);
+        self.unsent_releases -= usize::from(!entry.sent && entry.stage == Stage::AwaitPubComp);
         self.counting -= usize::from(entry.counts);
         let item = entry.item.ok_or(UnexpectedAcknowledgement::NotFound)?;
         self.in_flight -= 1;
@@ -522,8 +542,8 @@ mod tests {
         let ids: Vec<_> = (0..3).map(|item| outflow.send(QoS::ExactlyOnce, item).unwrap()).collect();
         assert_eq!(outflow.pubrec(ids[2], false), Ok(PubRecOutcome::Release));
         outflow.resume(1);
-        assert_eq!(outflow.next_resend(), Some(Resend::PubRel(ids[2])));
         assert_eq!(outflow.next_resend(), Some(Resend::Publish(ids[0], &0)));
+        assert_eq!(outflow.next_resend(), Some(Resend::PubRel(ids[2])));
         assert_eq!(outflow.next_resend(), None, "the window is full");
         assert_eq!(outflow.pubcomp(ids[2]), Ok(2));
         assert_eq!(outflow.next_resend(), None, "PUBCOMP of a PUBREL that took nothing gives nothing back");

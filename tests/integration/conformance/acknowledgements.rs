@@ -278,7 +278,6 @@ fn a_pubrec_that_says_failure_ends_the_flow_without_pubrel() {
 }
 
 #[test]
-#[ignore = "a PUBREL answers it"]
 fn a_failing_pubrec_for_an_unknown_identifier_brings_no_pubrel() {
     let scene = Scene::new(Version::V5);
     let mut device = scene.talker("device");

@@ -192,7 +192,6 @@ fn the_window_holds_for_one_connection_only() {
 }
 
 #[test]
-#[ignore = "the PUBREL waits for the window"]
 fn a_full_window_does_not_delay_the_pubrels_of_a_resumed_session() {
     let scene = Scene::new(Version::V5);
     let topic = scene.topic("t");

@@ -250,7 +250,6 @@ in_both_versions! {
         assert!(before == ["old"] || before.is_empty(), "{before:?}");
     }
 
-    #[ignore = "nothing is sent any more 65,535 identifiers after the oldest open message"]
     fn identifiers_wrap_around_those_that_are_in_use(version: Version) {
         let scene = Scene::new(version);
         let topic = scene.topic("t");

@@ -347,7 +347,6 @@ fn no_local_keeps_the_messages_of_the_same_client_away_and_no_others() {
 }
 
 #[test]
-#[ignore = "QoS and identifier of a No Local subscription are used for the client's own message"]
 fn no_local_concerns_its_own_subscription_only() {
     let scene = Scene::new(Version::V5);
     let topic = scene.topic("a/b");
