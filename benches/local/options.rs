@@ -24,15 +24,9 @@ cargo bench --bench local -- [options]
   --short-rate N       short connections per second (1000)
   --proxy PATH         the proxy's program
   --proxy-arg ARG      one more argument for it; may be repeated
-  --proxy-env NAME=VALUE  one more setting for it, stronger than the bench's own; may be repeated
+  --proxy-env NAME=VALUE  a setting for it; may be repeated
   --data-dir PATH      where the brokers' directories are made and kept
   --json PATH          also writes the figures there";
-
-/// The proxy's queues as large as mosquitto's `max_queued_messages 0`, so that neither drops what a burst brings.
-const GENEROUS: [(&str, &str); 2] = [
-    ("MQTT_PROXY__LIMITS__QUEUED_MESSAGES_MAX", "10000000"),
-    ("MQTT_PROXY__LIMITS__QUEUED_BYTES_MAX", "2000000000"),
-];
 
 pub const SCENARIOS: [&str; 5] = ["fan-out", "fan-in", "pairs", "idle", "short"];
 const SHAPES: [&str; 2] = ["full-speed", "paced"];
@@ -92,7 +86,7 @@ impl Options {
             data_dir: None,
             proxy: PathBuf::from(env!("CARGO_BIN_EXE_mqtt-proxy")),
             proxy_arguments: Vec::new(),
-            proxy_environment: GENEROUS.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+            proxy_environment: Vec::new(),
             json: None,
         }
     }
