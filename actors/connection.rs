@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use crate::limits;
 use crate::metrics::Traffic;
+use crate::receiving_budget::{Receiving, ReceivingBudget};
 
 /// An ordered, lossless stream of bytes: TCP, TLS, WebSocket.
 pub trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -31,6 +32,8 @@ pub enum ConnectionError {
     Io(io::Error),
     /// The other side sent what is not MQTT.
     Decode(DecodeError),
+    /// It brings more of an unfinished packet than all connections together have memory for.
+    TooMuchUnfinished,
 }
 
 impl std::fmt::Display for ConnectionError {
@@ -39,6 +42,9 @@ impl std::fmt::Display for ConnectionError {
             ConnectionError::Closed => formatter.write_str("connection closed by the other side"),
             ConnectionError::Io(error) => error.fmt(formatter),
             ConnectionError::Decode(error) => error.fmt(formatter),
+            ConnectionError::TooMuchUnfinished => {
+                formatter.write_str("an unfinished packet, and no memory for more of it")
+            }
         }
     }
 }
@@ -57,6 +63,10 @@ pub struct Connection {
     decode_limits: DecodeLimits,
     /// An incomplete packet.
     input: BytesMut,
+    /// Complete packets are left in there.
+    is_cut: bool,
+    /// What `input` takes of the memory for all connections; `None` where nobody counts.
+    receiving: Option<Receiving>,
     /// Encoded packets that are not written yet.
     output: BytesMut,
     /// A fault behind packets that were handed out before it.
@@ -82,8 +92,10 @@ impl Connection {
         Connection {
             transport,
             version: ProtocolVersion::default(),
-            decode_limits: DecodeLimits { packet_bytes_max },
+            decode_limits: DecodeLimits { packet_bytes_max, control_bytes_max: usize::MAX },
             input: BytesMut::new(),
+            is_cut: false,
+            receiving: None,
             output: BytesMut::new(),
             fault: None,
             peer,
@@ -91,6 +103,13 @@ impl Connection {
             encoded_packets: 0,
             _guard: guard,
         }
+    }
+
+    /// For a connection of a client: other packets than PUBLISH are short, and what is unfinished counts.
+    pub fn of_client(mut self, budget: &Arc<ReceivingBudget>) -> Connection {
+        self.decode_limits.control_bytes_max = limits::CONTROL_PACKET_BYTES_MAX;
+        self.receiving = Some(budget.part());
+        self
     }
 
     /// Counts from here on what comes and goes.
@@ -145,7 +164,8 @@ impl Connection {
         }
     }
 
-    /// Reads once and appends all packets that are complete now; may append none.
+    /// Reads once and appends the packets that are complete now, which may be none. Of very many it appends some, and the
+    /// rest the next times, when it does not read.
     pub fn poll_receive(
         &mut self,
         task: &mut Context<'_>,
@@ -153,6 +173,9 @@ impl Connection {
     ) -> Poll<Result<(), ConnectionError>> {
         if let Some(fault) = self.fault {
             return Poll::Ready(Err(ConnectionError::Decode(fault)));
+        }
+        if self.is_cut {
+            return self.decode_received(0, packets);
         }
         let Connection { transport, input, .. } = self;
         let read = READ_BUFFER.with_borrow_mut(|buffer| {
@@ -166,15 +189,21 @@ impl Connection {
             Ok(bytes) => bytes,
             Err(error) => return Poll::Ready(Err(ConnectionError::Io(error))),
         };
+        self.decode_received(read_bytes, packets)
+    }
+
+    /// Decodes what is there, `read_bytes` of it new.
+    fn decode_received(
+        &mut self,
+        read_bytes: usize,
+        packets: &mut Vec<Packet>,
+    ) -> Poll<Result<(), ConnectionError>> {
         let before = packets.len();
-        let decoded = codec::decode_all(&mut self.input, self.version, &self.decode_limits, packets);
-        if self.input.is_empty() {
-            // The packets share the bytes: the next read gets memory of its own.
-            self.input = BytesMut::new();
-        }
+        let decoded = self.decode_some(packets);
         self.count_received(read_bytes, packets.len() - before);
         match decoded {
-            Ok(()) => Poll::Ready(Ok(())),
+            Ok(()) if self.count_unfinished() => Poll::Ready(Ok(())),
+            Ok(()) => Poll::Ready(Err(ConnectionError::TooMuchUnfinished)),
             Err(fault) if packets.len() == before => Poll::Ready(Err(ConnectionError::Decode(fault))),
             Err(fault) => {
                 self.fault = Some(fault);
@@ -220,6 +249,9 @@ impl Connection {
                 self.count_received(0, 1);
                 return Ok(packet);
             }
+            if !self.count_unfinished() {
+                return Err(ConnectionError::TooMuchUnfinished);
+            }
             self.receive_more().await?;
         }
     }
@@ -228,12 +260,32 @@ impl Connection {
     /// [`Connection::poll_receive`].
     pub fn take_received(&mut self, packets: &mut Vec<Packet>) {
         let before = packets.len();
-        let decoded = codec::decode_all(&mut self.input, self.version, &self.decode_limits, packets);
-        if self.input.is_empty() {
-            self.input = BytesMut::new();
-        }
+        let decoded = self.decode_some(packets);
         self.count_received(0, packets.len() - before);
         self.fault = decoded.err();
+    }
+
+    /// Decodes what is complete, if not too much at once.
+    fn decode_some(&mut self, packets: &mut Vec<Packet>) -> Result<(), DecodeError> {
+        let (version, count_max) = (self.version, limits::PACKETS_PER_READ_MAX);
+        let decoded = codec::decode_some(&mut self.input, version, &self.decode_limits, packets, count_max);
+        if self.input.is_empty() {
+            // The packets share the bytes: the next read gets memory of its own.
+            self.input = BytesMut::new();
+        }
+        self.is_cut = decoded?;
+        Ok(())
+    }
+
+    /// Says how much of an unfinished packet is there; `false` where that is too much. Then it is let go at once, so that
+    /// the others have the room.
+    fn count_unfinished(&mut self) -> bool {
+        let bytes = self.input.len();
+        let fits = self.receiving.as_mut().is_none_or(|receiving| receiving.set(bytes));
+        if !fits {
+            (self.input, self.receiving) = (BytesMut::new(), None);
+        }
+        fits
     }
 
     /// Writes what waits, as far as the transport takes it.
@@ -269,6 +321,8 @@ impl Connection {
     /// Ends the connection so that the last packets arrive: writes what waits, closes our half, and reads what
     /// the other side still sends, since closing with unread bytes would make TCP throw ours away.
     pub async fn close(mut self) {
+        // What it has of a packet is of no use any more.
+        (self.input, self.receiving) = (BytesMut::new(), None);
         let goodbye = async {
             self.flush().await?;
             self.transport.shutdown().await?;

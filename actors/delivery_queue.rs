@@ -1,56 +1,22 @@
 //! What waits for one local subscriber, between the Router, who puts messages in, and the session, who sends them. It is
 //! bounded by messages and bytes; what happens when it is full depends on whether the client is connected.
 
+mod bounds;
 mod sharing;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use mqtt::QoS;
 use tokio::sync::Notify;
 
 use crate::limits;
 use crate::messages::Delivery;
+pub use bounds::{AbsentSubscriber, QueueLimits, SlowSubscriber};
 use sharing::Window;
-
-/// What happens to messages for a client that is connected and does not take them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SlowSubscriber {
-    /// The message that has no room is dropped.
-    #[default]
-    DropNewest,
-    /// The oldest ones make room.
-    DropOldest,
-    /// As `DropNewest`, and a client that takes nothing at all for [`limits::SLOW_SUBSCRIBER_PATIENCE`] is disconnected
-    /// with Quota exceeded.
-    Disconnect,
-}
-
-/// What happens to messages for a client that is not connected, once its queue is full.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum AbsentSubscriber {
-    /// The message that has no room is dropped.
-    #[default]
-    DropNewest,
-    /// The oldest ones make room.
-    DropOldest,
-}
-
-/// How much may wait for a subscriber.
-#[derive(Clone, Copy, Debug)]
-pub struct QueueLimits {
-    /// Messages, while the client is not connected.
-    pub messages_max: usize,
-    /// Bytes of topics, properties and payloads, and what keeping them costs.
-    pub bytes_max: usize,
-    /// What happens beyond that to a connected client.
-    pub slow: SlowSubscriber,
-    /// What happens beyond that to an absent client.
-    pub absent: AbsentSubscriber,
-}
 
 /// Messages that were dropped, by the reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,6 +32,8 @@ pub struct DeliveryQueue {
     state: Mutex<State>,
     /// Set while publishers should let a connected client catch up.
     is_pressed: AtomicBool,
+    /// Set while messages wait for longer than a turn: those that come do not keep a read buffer for it.
+    is_behind: AtomicBool,
     /// Told when the queue is short again.
     relieved: Notify,
     /// Messages at QoS 1 and 2 that a share group has chosen this client for, and that are not in the queue yet.
@@ -117,6 +85,7 @@ impl DeliveryQueue {
                 waker: None,
             }),
             is_pressed: AtomicBool::new(false),
+            is_behind: AtomicBool::new(true),
             relieved: Notify::new(),
             claims: AtomicUsize::new(0),
         })
@@ -128,7 +97,7 @@ impl DeliveryQueue {
     }
 
     /// Queues a message, or drops what the limits say, and wakes the session. Without a connection only QoS 1 and 2
-    /// wait, and the memory of a read buffer is not kept for them. Answers [`DeliveryQueue::is_pressed`].
+    /// wait. Answers [`DeliveryQueue::is_pressed`].
     pub fn push(&self, delivery: Delivery, now: Instant) -> bool {
         let mut state = self.lock();
         state.push(delivery, now);
@@ -149,6 +118,7 @@ impl DeliveryQueue {
         let mut state = self.lock();
         state.is_connected = is_connected;
         (state.stuck_since, state.is_hopeless, state.is_left_alone) = (None, false, false);
+        self.is_behind.store(!is_connected || !state.entries.is_empty(), Ordering::Relaxed);
         drop(state);
         self.relieve();
     }
@@ -173,8 +143,19 @@ impl DeliveryQueue {
         self.is_pressed.load(Ordering::Relaxed)
     }
 
+    /// Says that nothing is taken for now.
+    pub fn note_waiting(&self) {
+        self.is_behind.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether what is put in will wait: the client is not connected, or did not take all that there was.
+    pub fn is_behind(&self) -> bool {
+        self.is_behind.load(Ordering::Relaxed)
+    }
+
     /// Ends the wait of publishers if the queue is short again. For the session, after it has taken messages.
     pub fn note_taken(&self, state: &mut State) {
+        self.is_behind.store(!state.entries.is_empty(), Ordering::Relaxed);
         if state.bytes <= state.limits.bytes_max / 4 {
             state.is_left_alone = false;
             if self.is_pressed() {
@@ -209,17 +190,9 @@ impl DeliveryQueue {
 }
 
 impl State {
-    fn push(&mut self, mut delivery: Delivery, now: Instant) {
-        if self.is_closed {
+    fn push(&mut self, delivery: Delivery, now: Instant) {
+        if self.is_closed || (!self.is_connected && delivery.qos == QoS::AtMostOnce) {
             return;
-        }
-        if !self.is_connected {
-            if delivery.qos == QoS::AtMostOnce {
-                return;
-            }
-            if Arc::strong_count(&delivery.message) == 1 {
-                delivery.message = Arc::new(delivery.message.detached());
-            }
         }
         let bytes = weight(&delivery);
         while !self.has_room_for(bytes) {
@@ -307,7 +280,7 @@ impl State {
             return;
         }
         let since = *self.stuck_since.get_or_insert(now);
-        self.is_hopeless = now.duration_since(since) >= limits::SLOW_SUBSCRIBER_PATIENCE;
+        self.is_hopeless = now.duration_since(since) >= self.limits.slow_patience;
     }
 
     fn drop_delivery(&mut self, delivery: &Delivery) {
@@ -327,8 +300,13 @@ impl State {
 impl DeliveryQueue {
     /// The queue of a connected client, with room for this many bytes.
     pub fn connected_for_test(bytes_max: usize) -> Arc<DeliveryQueue> {
-        let (slow, absent) = (SlowSubscriber::default(), AbsentSubscriber::default());
-        let queue = DeliveryQueue::new(QueueLimits { messages_max: 100, bytes_max, slow, absent });
+        let queue = DeliveryQueue::new(QueueLimits {
+            messages_max: 100,
+            bytes_max,
+            slow: SlowSubscriber::default(),
+            slow_patience: std::time::Duration::from_secs(10),
+            absent: AbsentSubscriber::default(),
+        });
         queue.set_connected(true);
         queue
     }
@@ -339,25 +317,31 @@ pub fn weight(delivery: &Delivery) -> usize {
     let message = &delivery.message;
     let content =
         message.topic_name.as_str().len() + message.properties.as_bytes().len() + message.payload.len();
-    content + std::mem::size_of::<Delivery>()
+    let identifiers = size_of_val(delivery.subscription_identifiers.as_slice());
+    content + identifiers + size_of::<Delivery>()
 }
-
-const _: () = assert!(
-    limits::SUBSCRIBER_PATIENCE.as_millis() < Duration::as_millis(&limits::SLOW_SUBSCRIBER_PATIENCE),
-    "a client is left alone long before it is given up"
-);
 
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "a test needs some instant to count from")]
 mod tests {
+    use std::time::Duration;
+
     use bytes::Bytes;
     use mqtt::{Message, Properties, TopicName};
 
     use super::*;
     use crate::share_group::Standing;
 
+    const PATIENCE: Duration = Duration::from_secs(10);
+
     fn queue(slow: SlowSubscriber, absent: AbsentSubscriber) -> Arc<DeliveryQueue> {
-        DeliveryQueue::new(QueueLimits { messages_max: 3, bytes_max: 10_000, slow, absent })
+        DeliveryQueue::new(QueueLimits {
+            messages_max: 3,
+            bytes_max: 10_000,
+            slow,
+            slow_patience: PATIENCE,
+            absent,
+        })
     }
 
     /// A message of about `bytes` bytes, which the log has at `offset`.
@@ -445,7 +429,7 @@ mod tests {
         let queue = queue(SlowSubscriber::Disconnect, AbsentSubscriber::DropNewest);
         queue.set_connected(true);
         let start = Instant::now();
-        let later = start + limits::SLOW_SUBSCRIBER_PATIENCE;
+        let later = start + PATIENCE;
         let push = |at| queue.push(delivery(0, QoS::AtMostOnce, 6_000), at);
         push(start);
         push(start);
@@ -454,7 +438,7 @@ mod tests {
         push(later);
         push(later);
         assert!(!queue.lock().is_hopeless(), "it took one meanwhile");
-        push(later + limits::SLOW_SUBSCRIBER_PATIENCE);
+        push(later + PATIENCE);
         assert!(queue.lock().is_hopeless());
         queue.set_connected(true);
         assert!(!queue.lock().is_hopeless(), "a new connection begins anew");

@@ -93,11 +93,27 @@ pub const SUPERVISION_TICK: Duration = Duration::from_millis(200);
 /// How many Topic Names the Router remembers the subscribers of.
 pub const ROUTE_CACHE_ENTRIES: usize = 16 * 1024;
 
-/// The most QoS 1 and 2 messages on their way to one client, where it does not ask for fewer.
-pub const SESSION_IN_FLIGHT_MAX: u16 = 1_000;
-
 /// Once this much waits to be written to a client, no more is encoded until it is.
 pub const SESSION_OUTPUT_BYTES: usize = 64 * 1024;
+
+/// Once so many bytes of answers wait to be written to a client, nothing more is read from it.
+pub const UNSENT_ANSWERS_BYTES: usize = 256 * 1024;
+
+/// The most packets that one read hands out; the others stay bytes until the next.
+pub const PACKETS_PER_READ_MAX: usize = 4_096;
+
+const _: () = assert!(PACKETS_PER_READ_MAX >= ROUTE_BATCH_MESSAGES, "a read is enough for a batch");
+
+/// The longest packet other than PUBLISH that is accepted from a client. What it asks for is worked out in memory.
+pub const CONTROL_PACKET_BYTES_MAX: usize = 1024 * 1024;
+
+/// A connection with less than this of an unfinished packet is not ended because others have too much.
+pub const UNFINISHED_BYTES_MIN: usize = 4 * 1024;
+
+/// How many bytes the Router spends on remembering who subscribes to which topics, and how long these may be.
+pub const ROUTE_CACHE_BYTES: usize = 64 * 1024 * 1024;
+/// See [`ROUTE_CACHE_BYTES`].
+pub const CACHED_TOPIC_BYTES_MAX: usize = 512;
 
 /// An empty queue of a session with more places than this is given back.
 pub const IDLE_QUEUE_MESSAGES: usize = 64;
@@ -109,13 +125,19 @@ pub const SUBSCRIBER_PATIENCE: Duration = Duration::from_millis(100);
 /// See [`SUBSCRIBER_PATIENCE`].
 pub const SUBSCRIBER_PACE_BYTES: u64 = 256 * 1024;
 
-/// How long a connected subscriber may take nothing from a full queue before it is disconnected, where the settings say
-/// that it is.
-pub const SLOW_SUBSCRIBER_PATIENCE: Duration = Duration::from_secs(10);
+const _: () =
+    assert!(SUBSCRIBER_PATIENCE.as_millis() < 1_000, "a client is left alone before it can be given up");
 
-/// Once this many retained messages wait to be sent to a client, nothing more is read from it: it may have asked for
-/// all of them, and may ask again.
-pub const RETAINED_WAITING_MAX: usize = 1_024;
+/// How many retained messages a session takes at a time from those that it has to send, and how many bytes of them.
+pub const RETAINED_BATCH_MESSAGES: usize = 1_024;
+/// See [`RETAINED_BATCH_MESSAGES`].
+pub const RETAINED_BATCH_BYTES: usize = 1024 * 1024;
+
+/// How many places of the store the Router looks at for such a batch.
+pub const RETAINED_BATCH_STEPS: usize = 8_192;
+
+/// How many retained messages that have expired the Router lets go of at a time.
+pub const RETAINED_SWEEP_MESSAGES: usize = 1_024;
 
 /// Once so much more of an unfinished packet has arrived, its sender is alive although no packet is complete.
 pub const KEEP_ALIVE_BYTES: usize = 1_024;
@@ -123,7 +145,8 @@ pub const KEEP_ALIVE_BYTES: usize = 1_024;
 /// The most messages that go to the Router at once.
 pub const ROUTE_BATCH_MESSAGES: usize = 1_024;
 
-/// The longest packet that is accepted from an upstream broker: its messages were accepted elsewhere before.
+/// The longest packet that is accepted from an upstream broker, where devices may not send longer ones: its messages were
+/// accepted elsewhere before.
 pub const UPSTREAM_PACKET_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// The most QoS 2 messages on their way to a 3.1.1 broker, which cannot say what it bears. mosquitto bears as many as its
@@ -139,6 +162,12 @@ pub const ECHO_CREDITS_MAX: usize = 100_000;
 
 /// How many answers of a client may wait for the disk or for upstream brokers before nothing more is read from it.
 pub const HELD_ANSWERS_MAX: usize = 4_096;
+
+/// The same for SUBACK and UNSUBACK alone, which may be long.
+pub const HELD_SUBACKS_MAX: usize = 64;
+
+const _: () = assert!(HELD_SUBACKS_MAX <= HELD_ANSWERS_MAX, "they are among the answers");
+const _: () = assert!(UNFINISHED_BYTES_MIN < CONTROL_PACKET_BYTES_MAX, "a long CONNECT counts");
 
 /// How long a publisher waits before it tries again where an upstream broker may not fall behind further.
 pub const QUOTA_RETRY: Duration = Duration::from_millis(100);

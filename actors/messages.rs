@@ -126,6 +126,8 @@ pub struct Routed {
     pub outcomes: Vec<Outcome>,
     /// The rest of the batch, from the first message on that there is no room for now.
     pub returned: Vec<ApplicationMessage>,
+    /// How many messages with RETAIN set were not kept, because there is no room for more.
+    pub not_retained: u64,
     /// Somebody is far behind: wait before the next batch, or before what was returned comes again.
     pub wait_for: Option<WaitFor>,
 }
@@ -171,17 +173,59 @@ pub struct Subscribe {
     pub subscription_identifier: Option<u32>,
     /// The key of a session that survives the process.
     pub durable: Option<SessionKey>,
-    /// The subscriptions are those of before a restart: retained messages were sent then.
-    pub restored: bool,
+    /// Which retained messages the answer is to bring.
+    pub retained: RetainedWish,
+}
+
+/// What a session can do with retained messages now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetainedWish {
+    /// None at all: the subscriptions are those of before a restart, and they were sent then.
+    None,
+    /// It has others to send first, and asks for them later.
+    Later,
+    /// A first batch.
+    Now,
 }
 
 /// The subscriptions are in force.
 #[derive(Debug, Default, MessageResponse)]
 pub struct Subscribed {
-    /// The retained messages that they ask for.
+    /// Retained messages that they ask for.
     pub retained: Vec<Delivery>,
+    /// Where to look for the rest of them.
+    pub searches: Vec<RetainedSearch>,
     /// The groups of the shared ones among them, in their order.
     pub groups: Vec<Arc<ShareGroup>>,
+}
+
+/// A look for the retained messages of one subscription, as they were when it was made: what is left of it.
+#[derive(Clone, Debug)]
+pub struct RetainedSearch {
+    /// Which topics.
+    pub filter: TopicFilter,
+    /// The QoS of the subscription.
+    pub qos: QoS,
+    /// Its Subscription Identifier.
+    pub identifier: Option<u32>,
+    /// What was kept before this is found already; 0 where nothing was looked at.
+    pub from: u64,
+    /// What was kept from here on came after the subscription.
+    pub to: u64,
+}
+
+/// Brings another batch of retained messages.
+#[derive(Message)]
+#[rtype(result = "Collected")]
+pub struct CollectRetained(pub RetainedSearch);
+
+/// The answer to [`CollectRetained`].
+#[derive(Debug, MessageResponse)]
+pub struct Collected {
+    /// The messages.
+    pub retained: Vec<Delivery>,
+    /// Where to go on.
+    pub rest: Option<RetainedSearch>,
 }
 
 /// Ends subscriptions of a session; answers for each filter whether there was one.
@@ -317,6 +361,8 @@ pub struct RouterSnapshot {
     pub delivered: u64,
     /// Retained messages.
     pub retained: u64,
+    /// Bytes of their topics, properties and payloads.
+    pub retained_bytes: u64,
     /// Subscriptions of all sessions, the shared ones among them.
     pub subscriptions: u64,
     /// How many of them are shared ones.

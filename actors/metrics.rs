@@ -7,6 +7,8 @@ use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+use crate::Quota;
+
 /// All metrics of the proxy. The first five names are those that users of 1:N multiplexers know.
 pub struct Metrics {
     registry: Registry,
@@ -41,6 +43,8 @@ pub struct Metrics {
     pub messages_delivered: IntCounter,
     /// `mqtt_deliveries_dropped_total{reason}`: messages that a local subscriber will not get.
     pub deliveries_dropped: IntCounterVec,
+    /// `mqtt_quota_exceeded_total{quota}`: how often clients wanted more than there is for them; see [`Quota`].
+    quota_exceeded: IntCounterVec,
     /// `mqtt_sessions`: sessions with or without a connection.
     pub sessions: IntGauge,
     /// `mqtt_subscriptions`: subscriptions of all sessions, the shared ones among them.
@@ -49,6 +53,8 @@ pub struct Metrics {
     pub shared_subscriptions: IntGauge,
     /// `mqtt_retained_messages`.
     pub retained_messages: IntGauge,
+    /// `mqtt_retained_bytes`: of topics, properties and payloads.
+    pub retained_bytes: IntGauge,
     /// `mqtt_broker_lag_bytes{broker}`: bytes of the log from its end to the broker's cursor.
     pub broker_lag_bytes: IntGaugeVec,
     /// `mqtt_broker_oldest_unsent_seconds{broker}`: age of the oldest message that the broker has not acknowledged.
@@ -178,11 +184,13 @@ impl Metrics {
                 "messages that a local subscriber will not get",
                 &["reason"],
             )?,
+            quota_exceeded: maker.quotas()?,
             sessions: maker.gauge("mqtt_sessions", "sessions with or without a connection")?,
             subscriptions: maker.gauge("mqtt_subscriptions", "subscriptions of all sessions")?,
             shared_subscriptions: maker
                 .gauge("mqtt_shared_subscriptions", "shared subscriptions of all sessions")?,
             retained_messages: maker.gauge("mqtt_retained_messages", "retained messages")?,
+            retained_bytes: maker.gauge("mqtt_retained_bytes", "bytes of retained messages")?,
             broker_lag_bytes: maker.gauges(
                 "mqtt_broker_lag_bytes",
                 "bytes of the log between its end and what the broker has acknowledged",
@@ -233,6 +241,16 @@ impl Metrics {
         })
     }
 
+    /// A client wanted more than there is for it.
+    pub fn exceeded(&self, quota: Quota) {
+        self.exceeded_by(quota, 1);
+    }
+
+    /// So many times.
+    pub fn exceeded_by(&self, quota: Quota, count: u64) {
+        self.quota_exceeded.with_label_values(&[quota.name()]).inc_by(count);
+    }
+
     /// The sum of a counter over all its labels.
     pub fn total(counters: &IntCounterVec) -> u64 {
         let families = counters.collect();
@@ -267,6 +285,16 @@ impl Maker<'_> {
 
     fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
         self.register(IntCounterVec::new(Opts::new(name, help), labels)?)
+    }
+
+    /// A counter that has every quota from the start, so that an alarm can be set on each.
+    fn quotas(&self) -> Result<IntCounterVec, prometheus::Error> {
+        let help = "how often clients wanted more than a quota allows";
+        let counters = self.counters("mqtt_quota_exceeded_total", help, &["quota"])?;
+        for quota in Quota::ALL {
+            counters.with_label_values(&[quota.name()]).inc_by(0);
+        }
+        Ok(counters)
     }
 
     fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {

@@ -13,13 +13,13 @@ use mqtt::{ClientId, ReasonCode};
 
 use crate::connection::Connection;
 use crate::device_session::{DeviceSession, SessionContext, Welcome};
-use crate::limits;
 use crate::messages::{
     Attach, Authenticate, Drain, GetSessionsSnapshot, Offer, Refused, Resume, Retire, SessionEnded,
     SessionId, SessionsSnapshot,
 };
 use crate::store::{Change, SessionKey, StoredSession};
 use crate::timestamp::unix_micros;
+use crate::{Quota, limits};
 
 /// The actor.
 pub struct SessionRegistry {
@@ -94,9 +94,8 @@ impl SessionRegistry {
             // CONNACK has no "server shutting down".
             return Some(self.elsewhere(ReasonCode::ServerUnavailable, "the server is shutting down"));
         }
-        let is_full = self.context.connected.load(Ordering::Relaxed) >= self.context.limits.connections_max;
-        if is_full && !self.takes_over(&attach.connect) {
-            return Some(self.elsewhere(ReasonCode::ServerBusy, "no more clients are taken"));
+        if let Some(refusal) = self.quota_refusal(&attach.connect) {
+            return Some(refusal);
         }
         let connect = &attach.connect;
         if connect.properties.authentication_method().is_some() && attach.authenticated.is_none() {
@@ -105,11 +104,24 @@ impl SessionRegistry {
         connect.will.as_ref().and_then(|will| self.refusal_of_will(will))
     }
 
-    /// Whether the client takes the place of a connection of its own, which then ends.
-    fn takes_over(&self, connect: &Connect) -> bool {
-        let client_id = ClientId::new(connect.client_id.clone());
-        let session = client_id.and_then(|client_id| self.sessions.get(&client_id));
-        session.is_some_and(|session| session.is_connected.load(Ordering::Relaxed))
+    /// Which quota the client would exceed. Who takes the place of a connection or a session of its own needs no new one.
+    fn quota_refusal(&self, connect: &Connect) -> Option<Refusal> {
+        let (limits, metrics) = (&self.context.limits, &self.context.metrics);
+        let session = ClientId::new(connect.client_id.clone()).and_then(|id| self.sessions.get(&id));
+        let takes_over = session.is_some_and(|session| session.is_connected.load(Ordering::Relaxed));
+        if self.context.connected.load(Ordering::Relaxed) >= limits.connections_max && !takes_over {
+            metrics.exceeded(Quota::Connections);
+            return Some(self.elsewhere(ReasonCode::ServerBusy, "no more clients are taken"));
+        }
+        if self.sessions.len() >= limits.sessions_max && session.is_none() {
+            metrics.exceeded(Quota::Sessions);
+            return Some((ReasonCode::QuotaExceeded, "no more sessions are kept"));
+        }
+        if connect.will.as_ref().is_some_and(|will| !limits.topics.admit_name(&will.topic_name)) {
+            metrics.exceeded(Quota::Topic);
+            return Some((ReasonCode::TopicNameInvalid, "the will topic is too long or has too many levels"));
+        }
+        None
     }
 
     /// The Reason Code for a client that has no place here and may have one elsewhere.

@@ -314,6 +314,8 @@ impl Chosen {
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "a test needs some instant to count from")]
 mod tests {
+    use std::time::Duration;
+
     use bytes::Bytes;
     use mqtt::{Properties, TopicName};
     use proptest::prelude::*;
@@ -357,7 +359,9 @@ mod tests {
 
     fn queue(messages_max: usize, window: usize) -> Arc<DeliveryQueue> {
         let (slow, absent) = (SlowSubscriber::DropNewest, AbsentSubscriber::DropNewest);
-        let queue = DeliveryQueue::new(QueueLimits { messages_max, bytes_max: 10_000, slow, absent });
+        let slow_patience = Duration::from_secs(10);
+        let limits = QueueLimits { messages_max, bytes_max: 10_000, slow, slow_patience, absent };
+        let queue = DeliveryQueue::new(limits);
         queue.set_connected(true);
         queue.lock().set_window(window, window, None);
         queue

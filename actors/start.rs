@@ -12,7 +12,7 @@ use crate::config_store::ConfigStore;
 use crate::device_session::{ServerOptions, SessionContext, SessionLimits};
 use crate::message_log::MessageLog;
 use crate::messages::{Attach, Drain, GetRouterSnapshot, GetSessionsSnapshot, Replay, StopReplay};
-use crate::router::{Router, RouterLimits};
+use crate::router::{RetainedLimits, Router, RouterLimits};
 use crate::session_registry::SessionRegistry;
 use crate::store::StoredState;
 use crate::sys_topics::{SysSources, SysTopics};
@@ -26,8 +26,8 @@ pub struct ActorSettings {
     pub server: ServerOptions,
     /// The credentials that all clients must have, if any.
     pub credentials: Option<Credentials>,
-    /// The most retained messages.
-    pub retained_messages_max: usize,
+    /// How many retained messages are kept.
+    pub retained: RetainedLimits,
     /// What acknowledgements wait for.
     pub acknowledgements: Acknowledgements,
     /// How often the topics below `$SYS` are brought up to date; `None` leaves them out.
@@ -68,8 +68,8 @@ pub fn start(
 ) -> Actors {
     let acknowledgements = Arc::new(settings.acknowledgements);
     let router_limits = RouterLimits {
-        retained_messages_max: settings.retained_messages_max,
-        packet_bytes_max: limits::UPSTREAM_PACKET_BYTES_MAX,
+        retained: settings.retained,
+        packet_bytes_max: limits::UPSTREAM_PACKET_BYTES_MAX.max(settings.sessions.packet_bytes_max),
     };
     let state_changes = Arc::new(Notify::new());
     let router = Router::new(log.clone(), metrics.clone(), router_limits)
@@ -83,6 +83,7 @@ pub fn start(
     let shared = Arc::new(SessionContext {
         router: router.clone().recipient(),
         subscribe: router.clone().recipient(),
+        collect_retained: router.clone().recipient(),
         unsubscribe: router.clone().recipient(),
         log: log.clone(),
         acknowledgements,

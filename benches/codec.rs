@@ -16,7 +16,8 @@ const TOPIC_NAME: &str = "site/12/line/3/temperature";
 const VERSIONS: [ProtocolVersion; 2] = [ProtocolVersion::V311, ProtocolVersion::V5];
 /// No packet here is longer, and mqttbytes asks for a limit.
 const PACKET_BYTES_MAX: usize = 1 << 20;
-const LIMITS: DecodeLimits = DecodeLimits { packet_bytes_max: PACKET_BYTES_MAX };
+const LIMITS: DecodeLimits =
+    DecodeLimits { packet_bytes_max: PACKET_BYTES_MAX, control_bytes_max: PACKET_BYTES_MAX };
 
 fn header(qos: QoS) -> PublishHeader {
     let packet_id = (qos != QoS::AtMostOnce).then_some(PacketId::FIRST);

@@ -10,8 +10,8 @@ use actix::{Actor, Addr, System};
 use actors::broker::BrokerSource;
 use actors::delivery_queue::{AbsentSubscriber, DeliveryQueue, QueueLimits, SlowSubscriber};
 use actors::message_log::{LogReader, MessageLog};
-use actors::messages::{BrokersChanged, Route, SessionId, Subscribe};
-use actors::router::{Router, RouterLimits};
+use actors::messages::{BrokersChanged, RetainedWish, Route, SessionId, Subscribe};
+use actors::router::{RetainedLimits, Router, RouterLimits};
 use actors::{BrokerChanges, BrokerId, Metrics, Origin, limits};
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -40,8 +40,10 @@ struct Rig {
 impl Rig {
     async fn start(has_upstream: bool, subscribers: u32) -> Rig {
         let metrics = Arc::new(Metrics::new().expect("metrics can be made"));
-        let router_limits =
-            RouterLimits { retained_messages_max: 0, packet_bytes_max: limits::UPSTREAM_PACKET_BYTES_MAX };
+        let router_limits = RouterLimits {
+            retained: RetainedLimits { messages_max: 0, bytes_max: 0 },
+            packet_bytes_max: limits::UPSTREAM_PACKET_BYTES_MAX,
+        };
         let router = Router::new(MessageLog::new(HEAD_BYTES), metrics, router_limits).start();
         if has_upstream {
             add_absent_upstream(&router).await;
@@ -54,6 +56,7 @@ impl Rig {
                 messages_max: usize::MAX,
                 bytes_max: usize::MAX,
                 slow: SlowSubscriber::default(),
+                slow_patience: Duration::MAX,
                 absent: AbsentSubscriber::default(),
             });
             queue.set_connected(true);
@@ -64,7 +67,7 @@ impl Rig {
                 subscriptions: vec![(filter, options)],
                 subscription_identifier: None,
                 durable: None,
-                restored: false,
+                retained: RetainedWish::Now,
             };
             router.send(subscribe).await.expect("the Router lives");
         }

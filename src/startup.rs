@@ -3,23 +3,27 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::{App, HttpServer};
 use actors::Metrics;
 use actors::authenticator::Credentials;
 use actors::config_store::ConfigStore;
-use actors::delivery_queue::{AbsentSubscriber, SlowSubscriber};
+use actors::delivery_queue::QueueLimits;
 use actors::device_session::{ServerOptions, SessionLimits};
 use actors::message_log::DiskOptions;
+use actors::quota::TopicLimits;
+use actors::receiving_budget::ReceivingBudget;
+use actors::router::RetainedLimits;
 use actors::start::{ActorSettings, Actors};
 use actors::storage::Storage;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 
+use crate::adapters::admission::Admission;
 use crate::adapters::handshake::Handshake;
-use crate::adapters::tcp::Listener;
+use crate::adapters::tcp::{ConnectionLimits, Listener};
 use crate::settings::{Limits, Settings};
 use crate::web::{self, Readiness, WebState};
 
@@ -96,10 +100,11 @@ impl Proxy {
             connect_timeout: settings.server.connect_timeout,
             metrics,
         };
+        let connection_limits = connection_limits(&settings.limits);
         let mut listeners = Vec::new();
         for listener in bound {
             log::info!("mqtt listening on {}", listener.address());
-            listeners.push(actix::spawn(listener.run(handshake.clone(), settings.limits.packet_bytes_max)));
+            listeners.push(actix::spawn(listener.run(handshake.clone(), connection_limits.clone())));
         }
         readiness.set_listeners_bound(true);
         log::info!("ready");
@@ -126,12 +131,21 @@ fn actor_settings(settings: &Settings) -> ActorSettings {
             packet_bytes_max: limits.packet_bytes_max,
             receive_maximum: limits.receive_maximum,
             topic_alias_maximum: limits.topic_alias_maximum,
+            in_flight_max: limits.inflight_messages_max,
+            subscriptions_max: limits.subscriptions_per_client_max,
+            topics: TopicLimits { bytes_max: limits.topic_bytes_max, levels_max: limits.topic_levels_max },
             connections_max: limits.connections_max,
+            sessions_max: limits.sessions_max,
             session_expiry_secs_max: limits.session_expiry_secs_max,
-            queued_messages_max: limits.queued_messages_max,
-            queued_bytes_max: limits.queued_bytes_max,
-            slow_subscriber: SlowSubscriber::default(),
-            absent_subscriber: AbsentSubscriber::default(),
+            queue: QueueLimits {
+                messages_max: limits.queued_messages_max,
+                bytes_max: limits.queued_bytes_max,
+                slow: limits.slow_subscriber,
+                slow_patience: Duration::from_secs(limits.slow_subscriber_secs),
+                absent: limits.absent_subscriber,
+            },
+            messages_per_second_max: limits.messages_per_second_max,
+            on_message_rate: limits.on_message_rate,
             restart_will_grace: settings.server.restart_will_grace,
             keep_alive_secs_max: limits.keep_alive_secs_max,
         },
@@ -140,7 +154,10 @@ fn actor_settings(settings: &Settings) -> ActorSettings {
             username: required.username.clone(),
             password: required.password.clone(),
         }),
-        retained_messages_max: limits.retained_messages_max,
+        retained: RetainedLimits {
+            messages_max: limits.retained_messages_max,
+            bytes_max: limits.retained_bytes_max,
+        },
         acknowledgements: settings.acknowledgements.clone(),
         sys_interval: settings.server.sys_interval,
     }
@@ -152,6 +169,15 @@ fn server_options(settings: &Settings) -> ServerOptions {
         response_information: server.response_information.clone(),
         server_reference: server.server_reference.as_deref().map(Into::into),
         check_payload_format: server.check_payload_format,
+    }
+}
+
+fn connection_limits(limits: &Limits) -> ConnectionLimits {
+    ConnectionLimits {
+        packet_bytes_max: limits.packet_bytes_max,
+        receiving: ReceivingBudget::new(limits.receiving_bytes_max),
+        admission: Admission::new(limits.connections_per_address_max),
+        accepts_per_second_max: limits.accepts_per_second_max,
     }
 }
 

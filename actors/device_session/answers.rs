@@ -9,8 +9,9 @@ use mqtt::packet::acknowledgement::{self, AcknowledgementKind};
 use mqtt::{PacketId, QoS, ReasonCode};
 
 use super::DeviceSession;
-use crate::limits;
-use crate::messages::{Delivery, Routed};
+use crate::messages::Routed;
+use crate::promise::Promise;
+use crate::{Quota, limits};
 
 /// A PUBACK or PUBREC that is due.
 pub struct Due {
@@ -27,14 +28,17 @@ pub enum Answer {
     Publish(Due),
     /// PUBCOMP.
     PubComp(PacketId, ReasonCode),
-    /// SUBACK or UNSUBACK, and the retained messages that follow.
-    Packet(Box<Packet>, Vec<Delivery>),
+    /// SUBACK or UNSUBACK.
+    Packet(Box<Packet>),
 }
 
 impl DeviceSession {
     /// The Router has the batch, or as much of it as there was room for.
     pub(super) fn routed(&mut self, mut routed: Routed, count: usize, context: &mut Context<Self>) {
         let returned = std::mem::take(&mut routed.returned);
+        if routed.not_retained > 0 {
+            self.report(Quota::Retained, "there is no room for another retained message");
+        }
         self.acknowledge(&routed, count - returned.len());
         let Some(attachment) = &mut self.attachment else { return };
         if returned.is_empty() && routed.wait_for.is_none() {
@@ -90,6 +94,20 @@ impl DeviceSession {
         }
     }
 
+    /// SUBACK or UNSUBACK, as soon as its promise is kept. Retained messages follow it.
+    pub(super) fn hold_packet(&mut self, promise: Promise, packet: Packet) {
+        self.outbound.retained.answer_held();
+        self.held.push(promise, Answer::Packet(Box::new(packet)));
+    }
+
+    /// Whether nothing is read from the client because it does not take the answers to what it said before.
+    pub(super) fn is_choked(&self) -> bool {
+        self.attachment.as_ref().is_some_and(|attachment| {
+            let answer_bytes = attachment.connection.unsent_bytes().saturating_sub(attachment.message_bytes);
+            answer_bytes >= limits::UNSENT_ANSWERS_BYTES
+        })
+    }
+
     /// Encodes every answer whose promise is kept.
     pub(super) fn release_answers(&mut self, task: &mut Task<'_>) {
         let log = self.shared.log.clone();
@@ -99,9 +117,9 @@ impl DeviceSession {
                 Answer::PubComp(packet_id, reason_code) => {
                     self.answer(AcknowledgementKind::PubComp, packet_id, reason_code);
                 }
-                Answer::Packet(packet, retained) => {
+                Answer::Packet(packet) => {
                     self.queue(&packet);
-                    self.outbound.send_retained(retained);
+                    self.outbound.retained.answer_sent();
                 }
             }
         }

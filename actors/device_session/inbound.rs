@@ -1,5 +1,7 @@
 //! What a session's client sends: every packet, in the order of its arrival.
 
+use std::task::Poll;
+
 use actix::prelude::*;
 use mqtt::message::payload_format_fits;
 use mqtt::packet::acknowledgement::AcknowledgementKind;
@@ -13,10 +15,10 @@ use mqtt::{Message as ApplicationMessage, PacketId, Properties, QoS, ReasonCode}
 
 use super::answers::{Answer, Due};
 use super::{DeviceSession, Ending, Progress};
-use crate::messages::{ExactlyOnce, Route, Routed, Subscribe, Unsubscribe};
+use crate::messages::{ExactlyOnce, Route, Routed, Subscribe, Subscribed, Unsubscribe};
 use crate::promise::Promise;
 use crate::store::{Change, SessionKey};
-use crate::{Origin, limits};
+use crate::{Origin, Quota, limits};
 
 /// Packets that were read and not handled yet, and what becomes of those that are being handled.
 #[derive(Default)]
@@ -88,23 +90,44 @@ impl DeviceSession {
             }
             let pending = &mut attachment.pending;
             let publish_next = matches!(pending.packets.get(pending.next), Some(Packet::Publish(_)));
-            if pending.has_batch() && (!publish_next || pending.batch.len() >= limits::ROUTE_BATCH_MESSAGES) {
+            let batch_waits = pending.has_batch();
+            if batch_waits && (!publish_next || pending.batch.len() >= limits::ROUTE_BATCH_MESSAGES) {
                 self.route(context);
-                return Ok(Progress::Waiting);
+                return Ok(Progress::Asked);
             }
             if let Some(ending) = pending.ending.take() {
                 return Err(ending);
             }
+            if publish_next && !self.is_message_due(batch_waits)? {
+                if batch_waits {
+                    self.route(context);
+                    return Ok(Progress::Asked);
+                }
+                return Ok(Progress::Waiting);
+            }
+            let Some(attachment) = &mut self.attachment else { return Ok(Progress::Waiting) };
+            let pending = &mut attachment.pending;
             let Some(packet) = pending.take_next() else { return Ok(Progress::Done) };
             match (self.handle_packet(packet, context), &mut self.attachment) {
                 (Ok(Progress::Done), _) => {}
-                (Ok(Progress::Waiting), _) => return Ok(Progress::Waiting),
+                (Ok(progress), _) => return Ok(progress),
                 (Err(ending), Some(attachment)) if attachment.pending.has_batch() => {
                     attachment.pending.end_behind_batch(ending);
                 }
                 (Err(ending), _) => return Err(ending),
             }
         }
+    }
+
+    /// A connection that broke while the Router is being asked ends when the answer is there: a question whose asker is
+    /// gone would not be heard.
+    pub(super) fn end_behind_answer(&mut self, sent: Poll<Ending>) -> Poll<Ending> {
+        if let Poll::Ready(ending) = sent
+            && let Some(attachment) = &mut self.attachment
+        {
+            attachment.pending.end_behind_batch(ending);
+        }
+        Poll::Pending
     }
 
     fn handle_packet(&mut self, packet: Packet, context: &mut Context<Self>) -> Result<Progress, Ending> {
@@ -120,11 +143,11 @@ impl DeviceSession {
             }
             Packet::Subscribe(packet) => {
                 self.subscribe(packet, context);
-                return Ok(Progress::Waiting);
+                return Ok(Progress::Asked);
             }
             Packet::Unsubscribe(packet) => {
                 self.unsubscribe(packet, context);
-                return Ok(Progress::Waiting);
+                return Ok(Progress::Asked);
             }
             Packet::PingReq => {
                 if let Some(attachment) = &mut self.attachment {
@@ -161,26 +184,25 @@ impl DeviceSession {
             .aliases
             .resolve(topic_name, alias)
             .map_err(|error| Ending::by_server(error.reason_code(), &error.to_string()))?;
+        let mut reason_code = self.check_topic_name(&topic_name, qos)?;
         let mut arrival = Arrival::New;
         if let Some(packet_id) = packet_id {
-            arrival = self.inflow.publish(qos, packet_id).map_err(|_| {
-                Ending::by_server(ReasonCode::ReceiveMaximumExceeded, "receive maximum exceeded")
-            })?;
+            let Ok(arrived) = self.inflow.publish(qos, packet_id) else {
+                self.exceeded(Quota::ReceiveMaximum, "too many messages without their acknowledgement");
+                let reason_code = ReasonCode::ReceiveMaximumExceeded;
+                return Err(Ending::by_server(reason_code, "receive maximum exceeded"));
+            };
+            arrival = arrived;
         }
-        // `$SYS` is ours to write.
-        let refused = topic_name.is_sys();
-        let reason_code = if refused {
-            ReasonCode::NotAuthorized
-        } else if self.shared.server.check_payload_format && !payload_format_fits(&properties, &payload) {
-            ReasonCode::PayloadFormatInvalid
-        } else {
-            ReasonCode::Success
-        };
-        attachment.pending.payload_bytes += payload.len() as u64;
+        if reason_code == ReasonCode::Success && !self.is_as_it_says(&properties, &payload) {
+            reason_code = ReasonCode::PayloadFormatInvalid;
+            if packet_id.is_none() {
+                return Err(Ending::by_server(reason_code, "the payload is not UTF-8 as it says"));
+            }
+        }
         let is_routed = arrival == Arrival::New && reason_code == ReasonCode::Success;
-        if reason_code == ReasonCode::PayloadFormatInvalid && packet_id.is_none() {
-            return Err(Ending::by_server(reason_code, "the payload is not UTF-8 as it says"));
-        }
+        let Some(attachment) = &mut self.attachment else { return Ok(()) };
+        attachment.pending.payload_bytes += payload.len() as u64;
         if let Some(packet_id) = packet_id {
             attachment.pending.acknowledgements.push(Due {
                 packet_id,
@@ -194,6 +216,11 @@ impl DeviceSession {
             attachment.pending.batch.push(message);
         }
         Ok(())
+    }
+
+    /// Whether a payload that is said to be UTF-8 is, where that is looked at.
+    fn is_as_it_says(&self, properties: &Properties, payload: &[u8]) -> bool {
+        !self.shared.server.check_payload_format || payload_format_fits(properties, payload)
     }
 
     /// Gives the batch to the Router. Until it answers nothing more is read from the client: its TCP window is the
@@ -270,11 +297,11 @@ impl DeviceSession {
         let mut reason_codes = Vec::with_capacity(packet.subscriptions.len());
         let mut accepted = Vec::with_capacity(packet.subscriptions.len());
         for (filter, options) in packet.subscriptions {
-            reason_codes.push(match options.qos {
-                QoS::AtMostOnce => ReasonCode::Success,
-                QoS::AtLeastOnce => ReasonCode::GrantedQoS1,
-                QoS::ExactlyOnce => ReasonCode::GrantedQoS2,
-            });
+            let reason_code = self.grant(&filter, options);
+            reason_codes.push(reason_code);
+            if reason_code.is_error() {
+                continue;
+            }
             if self.subscriptions.insert(filter.clone()) {
                 self.shared.metrics.subscriptions.inc();
             }
@@ -288,7 +315,7 @@ impl DeviceSession {
             subscriptions: accepted,
             subscription_identifier,
             durable: self.durable,
-            restored: false,
+            retained: self.retained_wish(),
         };
         let packet_id = packet.packet_id;
         let subscribed = self.shared.subscribe.send(subscribe).into_actor(self);
@@ -297,15 +324,18 @@ impl DeviceSession {
                 context.stop();
                 return;
             };
-            let mut retained = subscribed.retained;
+            let Subscribed { mut retained, searches, .. } = subscribed;
             session.record_queued(&mut retained);
+            session.outbound.retained.extend(retained);
+            session.outbound.retained.search(searches);
             let suback = SubAck { packet_id, properties: Properties::default(), reason_codes };
-            session.held.push(promise, Answer::Packet(Box::new(Packet::SubAck(suback)), retained));
+            session.hold_packet(promise, Packet::SubAck(suback));
         }));
     }
 
     fn unsubscribe(&mut self, packet: UnsubscribePacket, context: &mut Context<Self>) {
         for filter in &packet.topic_filters {
+            self.outbound.retained.forget(filter);
             if self.subscriptions.remove(filter) {
                 self.shared.metrics.subscriptions.dec();
             }
@@ -329,7 +359,7 @@ impl DeviceSession {
             };
             let reason_codes = existed.into_iter().map(reason_code).collect();
             let unsuback = UnsubAck { packet_id, properties: Properties::default(), reason_codes };
-            session.held.push(promise, Answer::Packet(Box::new(Packet::UnsubAck(unsuback)), Vec::new()));
+            session.hold_packet(promise, Packet::UnsubAck(unsuback));
         }));
     }
 

@@ -14,7 +14,7 @@ use mqtt::{Message, Properties, Property, QoS, TopicFilter, TopicName};
 use super::DeviceSession;
 use crate::acknowledgement::Policy;
 use crate::message_log::Mark;
-use crate::messages::{Delivery, Subscribe};
+use crate::messages::{Delivery, RetainedWish, Subscribe};
 use crate::promise::Promise;
 use crate::store::{Change, SessionKey, StoredSession};
 use crate::timestamp::{age, unix_micros};
@@ -224,7 +224,7 @@ impl DeviceSession {
                 subscriptions: vec![(filter, options)],
                 subscription_identifier,
                 durable: self.durable,
-                restored: true,
+                retained: RetainedWish::None,
             };
             let subscribed = self.shared.subscribe.send(subscribe).into_actor(self);
             context.wait(subscribed.map(move |subscribed, session, _| {

@@ -16,16 +16,18 @@ use super::ending::close;
 use super::inbound::Pending;
 use super::journal::will_message;
 use super::outbound::{ClientLimits, Outbound};
+use super::quotas::MessageRate;
 use super::reauthentication::Authentication;
 use super::share::GaugeShare;
 use super::welcome::{Welcome, effective_keep_alive, packet_bytes_max};
 use super::{Attachment, DeviceSession, Ending, Presence, SessionContext};
+use crate::Origin;
 use crate::acknowledgement::OnDeadline;
 use crate::message_log::Registration;
 use crate::messages::{Attach, Route, SessionEnded, SessionId, Unsubscribe};
 use crate::promise::HeldAnswers;
+use crate::quota::Reported;
 use crate::timestamp::unix_micros;
-use crate::{Origin, limits};
 
 impl DeviceSession {
     /// A session without connection.
@@ -36,7 +38,7 @@ impl DeviceSession {
         ended: Recipient<SessionEnded>,
     ) -> DeviceSession {
         let withhold = shared.acknowledgements.on_deadline == OnDeadline::Withhold;
-        let outbound = Outbound::new(shared.limits.queue_limits());
+        let outbound = Outbound::new(shared.limits.queue);
         let waiting = GaugeShare::new(shared.metrics.session_messages.clone());
         DeviceSession {
             id,
@@ -48,6 +50,7 @@ impl DeviceSession {
             superseded: false,
             output_gate: 0,
             gate_registration: Registration::default(),
+            reported: Reported::default(),
             to_subscribe: Vec::new(),
             attachment: None,
             is_connected: Arc::default(),
@@ -107,7 +110,8 @@ impl DeviceSession {
         // Answers of an earlier connection are of no use on this one.
         self.held = HeldAnswers::new(self.shared.acknowledgements.on_deadline == OnDeadline::Withhold);
         self.inflow.resume(told_receive_maximum(connack.as_ref()));
-        let client = client_limits(&connect);
+        self.reported = Reported::default();
+        let client = client_limits(&connect, limits.in_flight_max);
         self.outbound.connected(&client);
         let keep_alive_secs = effective_keep_alive(&connect, limits.keep_alive_secs_max);
         let keep_alive = KeepAlive::new(keep_alive_secs, now);
@@ -128,6 +132,8 @@ impl DeviceSession {
             keep_alive_timer: timer,
             aliases: InboundAliases::new(limits.topic_alias_maximum),
             pending: Pending::default(),
+            rate: MessageRate::new(limits.messages_per_second_max, now),
+            message_bytes: 0,
             reading_paused: false,
             routing_paused: false,
             problem_information: connect.properties.request_problem_information() != Some(false),
@@ -307,11 +313,11 @@ fn told_receive_maximum(connack: Option<&Packet>) -> u16 {
 }
 
 /// What the client accepts, as its CONNECT says.
-fn client_limits(connect: &Connect) -> ClientLimits {
+fn client_limits(connect: &Connect, in_flight_max: u16) -> ClientLimits {
     let receive_maximum = connect.properties.receive_maximum().unwrap_or(u16::MAX);
     ClientLimits {
         version: connect.protocol_version,
-        receive_maximum: receive_maximum.min(limits::SESSION_IN_FLIGHT_MAX),
+        receive_maximum: receive_maximum.min(in_flight_max),
         packet_bytes_max: packet_bytes_max(connect),
     }
 }

@@ -9,7 +9,9 @@ mod journal;
 mod lifecycle;
 mod outbound;
 mod presence;
+mod quotas;
 mod reauthentication;
+mod retained;
 mod share;
 mod shares;
 mod welcome;
@@ -30,17 +32,19 @@ use mqtt::{ClientId, ReasonCode, TopicFilter};
 use tokio::time::Sleep;
 
 use crate::connection::{Connection, ConnectionError};
-use crate::limits;
 use crate::message_log::Registration;
 use crate::messages::{Drain, Resume, Retire, SessionEnded, SessionId};
 use crate::promise::HeldAnswers;
+use crate::quota::Reported;
 use crate::store::SessionKey;
+use crate::{Quota, limits};
 use answers::Answer;
-pub use context::{SessionContext, SessionLimits};
+pub use context::{OnMessageRate, SessionContext, SessionLimits};
 use ending::Ending;
 use inbound::Pending;
 use outbound::{ClientLimits, Outbound};
 use presence::Presence;
+use quotas::MessageRate;
 use reauthentication::Authentication;
 use share::GaugeShare;
 pub use welcome::{CLIENT_ID, ServerOptions, Welcome, packet_bytes_max};
@@ -81,6 +85,8 @@ pub struct DeviceSession {
     /// What is encoded goes out once everything below this offset is stored.
     output_gate: u64,
     gate_registration: Registration,
+    /// Which quotas the log heard of already.
+    reported: Reported,
     /// Subscriptions of before a restart that the Router does not know yet.
     to_subscribe: Vec<(TopicFilter, SubscriptionOptions, Option<u32>)>,
 }
@@ -96,6 +102,9 @@ struct Attachment {
     keep_alive_timer: Option<Pin<Box<Sleep>>>,
     aliases: InboundAliases,
     pending: Pending,
+    rate: MessageRate,
+    /// How much of what waits to be written is messages at most; the rest are answers.
+    message_bytes: usize,
     /// Publishers wait for the log's room: nothing is read.
     reading_paused: bool,
     /// An upstream broker may not fall behind further: nothing is routed.
@@ -134,7 +143,10 @@ impl DeviceSession {
                 }
             }
             match self.drive_attached(context, task) {
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    self.collect_retained(context);
+                    return Poll::Pending;
+                }
                 Poll::Ready(ending) => self.detach(ending),
             }
         }
@@ -143,9 +155,14 @@ impl DeviceSession {
     /// Accounts for what the queue had no room for, and asks to be woken when there is more in it.
     fn look_at_queue(&mut self, task: &mut Task<'_>) {
         let dropped = self.outbound.look(task.waker());
-        for (reason, count) in [("slow_client", dropped.slow), ("absent_client", dropped.absent)] {
+        for (quota, reason, count) in [
+            (Quota::SlowSubscriber, "slow_client", dropped.slow),
+            (Quota::AbsentSubscriber, "absent_client", dropped.absent),
+        ] {
             if count > 0 {
                 self.shared.metrics.deliveries_dropped.with_label_values(&[reason]).inc_by(count);
+                self.shared.metrics.exceeded_by(quota, count);
+                self.report(quota, "messages for it are dropped");
             }
         }
         if self.attachment.is_none() {
@@ -161,11 +178,23 @@ impl DeviceSession {
         if self.outbound.is_hopeless() {
             return Poll::Ready(Ending::by_server(ReasonCode::QuotaExceeded, "took no messages"));
         }
-        let was_held_up = self.is_held_up();
+        let was_held_up = self.is_held_up() || self.is_choked();
+        if !self.rate_allows(task) {
+            return self.send(task);
+        }
         for _ in 0..limits::TURN_READS {
             match self.handle_pending(context) {
                 // What is ready goes out meanwhile: a client that never pauses still gets its answers.
-                Ok(Progress::Waiting) => return self.send(task),
+                Ok(Progress::Asked) => {
+                    let sent = self.send(task);
+                    return self.end_behind_answer(sent);
+                }
+                Ok(Progress::Waiting) => {
+                    if self.is_slowed_down() && self.rate_allows(task) {
+                        task.waker().wake_by_ref();
+                    }
+                    return self.send(task);
+                }
                 Ok(Progress::Done) => {}
                 Err(ending) => return Poll::Ready(ending),
             }
@@ -173,7 +202,7 @@ impl DeviceSession {
                 Ok(true) => {}
                 Ok(false) => {
                     let sent = self.send(task);
-                    if was_held_up && sent.is_pending() && !self.is_held_up() {
+                    if was_held_up && sent.is_pending() && !(self.is_held_up() || self.is_choked()) {
                         // Nobody asked the socket to wake us while it was not read.
                         task.waker().wake_by_ref();
                     }
@@ -189,7 +218,7 @@ impl DeviceSession {
 
     /// Reads once; `false` where there is nothing to read now.
     fn receive(&mut self, task: &mut Task<'_>) -> Result<bool, Ending> {
-        let is_held_up = self.is_held_up();
+        let is_held_up = self.is_held_up() || self.is_choked();
         let Some(attachment) = &mut self.attachment else { return Ok(false) };
         if is_held_up {
             return Ok(false);
@@ -201,19 +230,22 @@ impl DeviceSession {
                 attachment.note_received(Instant::now());
                 Ok(true)
             }
-            Poll::Ready(Err(ConnectionError::Decode(error))) => {
-                Err(Ending::by_server(error.reason_code(), &error.to_string()))
+            Poll::Ready(Err(ConnectionError::Decode(error))) => Err(self.undecodable(&error)),
+            Poll::Ready(Err(ConnectionError::TooMuchUnfinished)) => {
+                self.exceeded(Quota::ReceivingBytes, "too much has arrived in part only");
+                Err(Ending::by_server(ReasonCode::QuotaExceeded, "an unfinished packet"))
             }
             Poll::Ready(Err(error)) => Err(Ending::lost(&error.to_string())),
         }
     }
 
-    /// Whether nothing is read from the client because of others, the log, the disk or the upstream brokers, or because
-    /// it has not taken what it asked for.
+    /// Whether nothing is read from the client because of others: the log, the disk or the upstream brokers.
     fn is_held_up(&self) -> bool {
-        let paused = |attachment: &Attachment| attachment.reading_paused || attachment.routing_paused;
+        let paused = |attachment: &Attachment| {
+            attachment.reading_paused || attachment.routing_paused || attachment.rate.is_waiting()
+        };
         self.held.len() >= limits::HELD_ANSWERS_MAX
-            || self.outbound.retained_waiting() >= limits::RETAINED_WAITING_MAX
+            || self.outbound.retained.held_answers() >= limits::HELD_SUBACKS_MAX
             || self.attachment.as_deref().is_some_and(paused)
     }
 
@@ -225,8 +257,11 @@ impl DeviceSession {
                 return Poll::Pending;
             }
             let Some(attachment) = &mut self.attachment else { return Poll::Pending };
+            self.outbound.retained.set_stuck(self.shared.log.watermarks().is_failing());
+            let answered_bytes = attachment.connection.unsent_bytes();
             let output = attachment.connection.output();
             let filled = self.outbound.fill(output, &attachment.client, Instant::now());
+            attachment.message_bytes += attachment.connection.unsent_bytes() - answered_bytes;
             let metrics = &self.shared.metrics;
             if filled.packets > 0 {
                 attachment.connection.encoded(filled.packets);
@@ -241,10 +276,18 @@ impl DeviceSession {
             self.record_moves();
             let may_send = self.may_send(task);
             let Some(attachment) = &mut self.attachment else { return Poll::Pending };
-            if !may_send || attachment.connection.unsent_bytes() == 0 {
+            let unsent_bytes = attachment.connection.unsent_bytes();
+            if !may_send || unsent_bytes == 0 {
                 return Poll::Pending;
             }
-            match attachment.connection.poll_flush(task) {
+            let flushed = attachment.connection.poll_flush(task);
+            let left_bytes = attachment.connection.unsent_bytes();
+            attachment.message_bytes = attachment.message_bytes.min(left_bytes);
+            if left_bytes < unsent_bytes && left_bytes >= limits::UNSENT_ANSWERS_BYTES {
+                // Nothing may be read from it meanwhile, but it is there.
+                attachment.keep_alive.received(Instant::now());
+            }
+            match flushed {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Ending::lost(&error.to_string())),
@@ -286,6 +329,8 @@ enum Progress {
     /// All of them.
     Done,
     /// The Router was asked something; the rest follows after its answer.
+    Asked,
+    /// The rest has to wait for others.
     Waiting,
 }
 

@@ -1,6 +1,5 @@
 //! What a session sends to its client: a bounded queue, the window of messages in flight, and the encoding.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
@@ -12,6 +11,7 @@ use mqtt::session::{Outflow, PubRecOutcome, Resend, UnexpectedAcknowledgement};
 use mqtt::wire::variable_byte_integer_len;
 use mqtt::{PacketId, Properties, Property, ProtocolVersion, QoS};
 
+use super::retained::RetainedWaiting;
 use crate::delivery_queue::{DeliveryQueue, Dropped, QueueLimits};
 use crate::limits;
 use crate::messages::Delivery;
@@ -22,9 +22,8 @@ pub struct Outbound {
     pub(super) outflow: Outflow<Delivery>,
     /// What the Router has for the client.
     pub(super) queue: Arc<DeliveryQueue>,
-    /// Retained messages that subscriptions asked for. They share their memory with the Router's, so they are not
-    /// bounded by bytes: while there are many, no more subscriptions are read from the client.
-    retained: VecDeque<Delivery>,
+    /// Retained messages that subscriptions asked for.
+    pub(super) retained: RetainedWaiting,
     moves: Moves,
     /// Whether the client has acknowledged something since the last look.
     has_acknowledged: bool,
@@ -82,7 +81,7 @@ impl Outbound {
         Outbound {
             outflow: Outflow::new(1),
             queue: DeliveryQueue::new(queue_limits),
-            retained: VecDeque::new(),
+            retained: RetainedWaiting::default(),
             moves: Moves::default(),
             has_acknowledged: false,
         }
@@ -126,6 +125,7 @@ impl Outbound {
     pub fn connected(&mut self, client: &ClientLimits) {
         self.outflow.resume(client.receive_maximum);
         self.queue.set_connected(true);
+        self.retained.connect();
         self.has_acknowledged = true;
         self.show_window(Instant::now());
     }
@@ -140,20 +140,15 @@ impl Outbound {
     /// The connection is gone: what a new one would not get again is forgotten.
     pub fn disconnected(&mut self) {
         self.queue.set_connected(false);
+        self.shelve_retained();
+    }
+
+    /// Puts a batch of retained messages into the queue for the next connection.
+    pub fn shelve_retained(&mut self) {
         let mut queue = self.queue.lock();
-        for delivery in self.retained.drain(..).filter(|delivery| delivery.qos > QoS::AtMostOnce) {
+        for delivery in self.retained.disconnect() {
             queue.restore(delivery);
         }
-    }
-
-    /// Retained messages that a subscription asked for.
-    pub fn send_retained(&mut self, deliveries: Vec<Delivery>) {
-        self.retained.extend(deliveries);
-    }
-
-    /// How many retained messages wait.
-    pub fn retained_waiting(&self) -> usize {
-        self.retained.len()
     }
 
     /// Whether the client takes nothing and should be disconnected.
@@ -181,11 +176,14 @@ impl Outbound {
         let mut filled = Filled::default();
         self.resend(output, client, now, &mut filled);
         if self.outflow.is_resending() {
+            self.queue.note_waiting();
             return filled;
         }
         self.fill_retained(output, client, now, &mut filled);
-        if self.retained.is_empty() {
+        if self.retained.lets_others_pass() {
             self.fill_from_queue(output, client, now, &mut filled);
+        } else {
+            self.queue.note_waiting();
         }
         filled
     }
@@ -226,11 +224,8 @@ impl Outbound {
             && output.len() < limits::SESSION_OUTPUT_BYTES
             && (delivery.qos == QoS::AtMostOnce || self.outflow.has_room())
         {
-            let Some(delivery) = self.retained.pop_front() else { break };
+            let Some(delivery) = self.retained.pop() else { break };
             self.send(delivery, output, client, now, filled);
-        }
-        if self.retained.is_empty() && self.retained.capacity() > limits::IDLE_QUEUE_MESSAGES {
-            self.retained = VecDeque::new();
         }
     }
 

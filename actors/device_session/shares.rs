@@ -115,7 +115,11 @@ impl DeviceSession {
                 taken[index].1.set_own_offset(offset);
             }
         }
-        for (delivery, chosen) in taken {
+        for (mut delivery, chosen) in taken {
+            if chosen.queue().is_behind() && Arc::strong_count(&delivery.message) == 1 {
+                // Where it waits again, it does not keep a whole read buffer.
+                delivery.message = Arc::new(delivery.message.detached());
+            }
             chosen.deliver(delivery.message, delivery.received_at, None);
         }
         if lost > 0 {

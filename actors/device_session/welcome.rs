@@ -119,18 +119,29 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::delivery_queue::{AbsentSubscriber, SlowSubscriber};
+    use crate::delivery_queue::{AbsentSubscriber, QueueLimits, SlowSubscriber};
+    use crate::device_session::OnMessageRate;
+    use crate::quota::TopicLimits;
 
     const LIMITS: SessionLimits = SessionLimits {
         packet_bytes_max: 268_435_455,
+        topics: TopicLimits { bytes_max: 65_535, levels_max: 65_535 },
         receive_maximum: 65_535,
+        in_flight_max: 1,
         topic_alias_maximum: 0,
+        subscriptions_max: 1,
         connections_max: 1,
+        sessions_max: 1,
         session_expiry_secs_max: 100,
-        queued_messages_max: 1,
-        queued_bytes_max: 1,
-        slow_subscriber: SlowSubscriber::DropNewest,
-        absent_subscriber: AbsentSubscriber::DropNewest,
+        queue: QueueLimits {
+            messages_max: 1,
+            bytes_max: 1,
+            slow: SlowSubscriber::DropNewest,
+            slow_patience: Duration::ZERO,
+            absent: AbsentSubscriber::DropNewest,
+        },
+        messages_per_second_max: 0,
+        on_message_rate: OnMessageRate::Wait,
         restart_will_grace: Duration::ZERO,
         keep_alive_secs_max: 0,
     };

@@ -222,6 +222,10 @@ impl Head {
             return;
         }
         let bytes = self.tail.split().freeze();
+        if bytes.len() > limits::LOG_CHUNK_BYTES {
+            // What is left of the memory of one long record would keep all of it.
+            self.tail = BytesMut::new();
+        }
         let info = std::mem::take(&mut self.tail_info);
         self.sealed_bytes += bytes.len();
         self.chunks.push_back(Chunk {

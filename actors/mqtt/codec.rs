@@ -17,12 +17,14 @@ use crate::{DecodeError, EncodeError, ProtocolVersion};
 pub struct DecodeLimits {
     /// The most bytes of a whole packet, fixed header included: the Maximum Packet Size that was announced.
     pub packet_bytes_max: usize,
+    /// The same for every packet but PUBLISH, where that is less.
+    pub control_bytes_max: usize,
 }
 
 impl Default for DecodeLimits {
     /// Everything that the wire format can say.
     fn default() -> DecodeLimits {
-        DecodeLimits { packet_bytes_max: usize::MAX }
+        DecodeLimits { packet_bytes_max: usize::MAX, control_bytes_max: usize::MAX }
     }
 }
 
@@ -58,35 +60,54 @@ pub fn decode_all(
     limits: &DecodeLimits,
     packets: &mut Vec<Packet>,
 ) -> Result<(), DecodeError> {
-    let (complete, header_error) = complete_len(buffer, version, limits);
+    decode_some(buffer, version, limits, packets, usize::MAX).map(|_| ())
+}
+
+/// As [`decode_all`], but takes `count_max` packets at most. Answers whether there may be more complete ones.
+///
+/// # Errors
+/// As [`decode_all`].
+pub fn decode_some(
+    buffer: &mut BytesMut,
+    version: ProtocolVersion,
+    limits: &DecodeLimits,
+    packets: &mut Vec<Packet>,
+    count_max: usize,
+) -> Result<bool, DecodeError> {
+    let Complete { bytes: complete, is_cut, header_error } = complete(buffer, version, limits, count_max);
     if complete > 0 {
         let bytes = buffer.split_to(complete).freeze();
         decode_complete(&bytes, version, packets)?;
     }
-    header_error.map_or(Ok(()), Err)
+    header_error.map_or(Ok(is_cut), Err)
 }
 
-/// How many bytes at the front of the buffer are complete packets, and what is wrong with the header of the
-/// packet behind them.
-fn complete_len(
-    buffer: &[u8],
-    version: ProtocolVersion,
-    limits: &DecodeLimits,
-) -> (usize, Option<DecodeError>) {
-    let mut complete = 0;
-    loop {
-        match parse_header(&buffer[complete..], version, limits) {
+/// What stands at the front of a buffer.
+struct Complete {
+    /// How many bytes are complete packets.
+    bytes: usize,
+    /// Whether others stand behind them that were not looked at.
+    is_cut: bool,
+    /// What is wrong with the header of the packet behind them.
+    header_error: Option<DecodeError>,
+}
+
+fn complete(buffer: &[u8], version: ProtocolVersion, limits: &DecodeLimits, count_max: usize) -> Complete {
+    let mut bytes = 0;
+    for _ in 0..count_max {
+        match parse_header(&buffer[bytes..], version, limits) {
             Ok(Some((header, header_len))) => {
-                let end = complete + header_len + header.remaining_length;
+                let end = bytes + header_len + header.remaining_length;
                 if end > buffer.len() {
-                    return (complete, None);
+                    return Complete { bytes, is_cut: false, header_error: None };
                 }
-                complete = end;
+                bytes = end;
             }
-            Ok(None) => return (complete, None),
-            Err(error) => return (complete, Some(error)),
+            Ok(None) => return Complete { bytes, is_cut: false, header_error: None },
+            Err(error) => return Complete { bytes, is_cut: false, header_error: Some(error) },
         }
     }
+    Complete { bytes, is_cut: bytes < buffer.len(), header_error: None }
 }
 
 fn decode_complete(
@@ -126,8 +147,12 @@ fn parse_header(
         return Ok(None);
     };
     let packet_bytes = header_len + header.remaining_length;
-    if packet_bytes > limits.packet_bytes_max {
-        return Err(DecodeError::PacketTooLarge { packet_bytes, packet_bytes_max: limits.packet_bytes_max });
+    let packet_bytes_max = match header.packet_type {
+        PacketType::Publish => limits.packet_bytes_max,
+        _ => limits.packet_bytes_max.min(limits.control_bytes_max),
+    };
+    if packet_bytes > packet_bytes_max {
+        return Err(DecodeError::PacketTooLarge { packet_bytes, packet_bytes_max });
     }
     if version.is_v5() {
         // `[MQTT-1.5.5-1]`; 3.1.1 does not say that the shortest form is the only one.
@@ -269,7 +294,7 @@ mod tests {
     use crate::packet::table::{V5, V311, bytes, malformed};
 
     fn limits(packet_bytes_max: usize) -> DecodeLimits {
-        DecodeLimits { packet_bytes_max }
+        DecodeLimits { packet_bytes_max, ..DecodeLimits::default() }
     }
 
     #[test]
@@ -317,5 +342,33 @@ mod tests {
         let mut buffer = BytesMut::from(&[0xC0, 0x80, 0x00][..]);
         assert_eq!(decode(&mut buffer, V5, &DecodeLimits::default()), Err(overlong));
         assert_eq!(decode(&mut buffer, V311, &DecodeLimits::default()), Ok(Some(Packet::PingReq)));
+    }
+
+    #[test]
+    fn some_packets_are_taken_and_the_others_stay_bytes() {
+        let mut buffer = BytesMut::from(&[0xC0, 0].repeat(5)[..]);
+        buffer.extend_from_slice(&[0xC0]);
+        let (version, limits) = (ProtocolVersion::V5, DecodeLimits::default());
+        let mut packets = Vec::new();
+        assert_eq!(decode_some(&mut buffer, version, &limits, &mut packets, 3), Ok(true));
+        assert_eq!((packets.len(), buffer.len()), (3, 5));
+        assert_eq!(decode_some(&mut buffer, version, &limits, &mut packets, 3), Ok(false));
+        assert_eq!((packets.len(), buffer.len()), (5, 1));
+        buffer.extend_from_slice(&[0]);
+        assert_eq!(decode_some(&mut buffer, version, &limits, &mut packets, 1), Ok(false), "nothing is left");
+    }
+
+    #[test]
+    fn packets_other_than_publish_may_have_a_limit_of_their_own() {
+        let limits = DecodeLimits { packet_bytes_max: 1_000, control_bytes_max: 100 };
+        let decoded = |first: u8| {
+            let mut buffer = BytesMut::from(&[first, 0xF4, 0x03][..]);
+            decode(&mut buffer, ProtocolVersion::V5, &limits)
+        };
+        assert_eq!(decoded(0x30), Ok(None));
+        let too_large = DecodeError::PacketTooLarge { packet_bytes: 503, packet_bytes_max: 100 };
+        for first in [0x10, 0x82, 0xA2, 0xE0] {
+            assert_eq!(decoded(first), Err(too_large));
+        }
     }
 }

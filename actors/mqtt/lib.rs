@@ -31,7 +31,7 @@
 //!
 //! // Bytes come as they like: half of a packet is not one.
 //! let rest = buffer.split_off(10);
-//! let limits = DecodeLimits { packet_bytes_max: 1024 };
+//! let limits = DecodeLimits { packet_bytes_max: 1024, ..DecodeLimits::default() };
 //! assert_eq!(decode(&mut buffer, ProtocolVersion::V5, &limits)?, None);
 //! buffer.extend_from_slice(&rest);
 //! assert_eq!(decode(&mut buffer, ProtocolVersion::V5, &limits)?, Some(packet));

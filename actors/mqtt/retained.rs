@@ -54,20 +54,49 @@ impl<T> RetainedStore<T> {
     /// Visits every topic that matches, in no particular order. A filter with a share name is taken by the part
     /// behind it, although a shared subscription gets no retained messages.
     pub fn for_each_match(&self, filter: &TopicFilter, mut visit: impl FnMut(&TopicName, &T)) {
+        let mut steps = usize::MAX;
+        self.for_each_match_within(filter, &mut steps, |topic, value| {
+            visit(topic, value);
+            true
+        });
+    }
+
+    /// As [`RetainedStore::for_each_match`], for who has not the time to look at everything: ends where `visit` says so,
+    /// or when as many places of the tree were looked at as `steps` says, which is counted down. Answers whether all
+    /// topics that match were visited.
+    pub fn for_each_match_within(
+        &self,
+        filter: &TopicFilter,
+        steps: &mut usize,
+        mut visit: impl FnMut(&TopicName, &T) -> bool,
+    ) -> bool {
         let mut pending = Vec::new();
         // The levels are found once, and not at every node that one of them is held against.
         let levels: Vec<&str> = filter.pattern().split('/').collect();
-        Wanted::of(&levels).descend(self.tree.node(ROOT), true, &mut pending);
+        let (root, wanted) = (self.tree.node(ROOT), Wanted::of(&levels));
+        // The places of a wide level are put down all at once, so they count before they are looked at.
+        if wanted.width(root) > *steps {
+            return false;
+        }
+        wanted.descend(root, true, &mut pending);
         while let Some((index, wanted)) = pending.pop() {
+            let Some(steps_left) = steps.checked_sub(1) else { return false };
+            *steps = steps_left;
             let node = self.tree.node(index);
             let Some(wanted) = wanted.behind(&node.rest) else {
                 continue;
             };
-            if let (Wanted::All | Wanted::End, Some((topic, value))) = (wanted, &node.value) {
-                visit(topic, value);
+            if let (Wanted::All | Wanted::End, Some((topic, value))) = (wanted, &node.value)
+                && !visit(topic, value)
+            {
+                return false;
+            }
+            if wanted.width(node) > *steps {
+                return false;
             }
             wanted.descend(node, false, &mut pending);
         }
+        true
     }
 }
 
@@ -114,6 +143,15 @@ impl<'filter> Wanted<'filter> {
             (wanted, rest) = (Wanted::of(wanted_behind), tail);
         }
         Some(wanted)
+    }
+
+    /// How many children may fit, at most.
+    fn width<P>(self, node: &Node<P>) -> usize {
+        match self {
+            Wanted::End => 0,
+            Wanted::All | Wanted::Levels("+", _) => node.children.len(),
+            Wanted::Levels(..) => 1,
+        }
     }
 
     /// Puts the children that may fit on the list. In the first level a wildcard leaves out the names that start
@@ -180,6 +218,27 @@ mod tests {
             assert_eq!(matches(&store, filter), topics, "{filter}");
         }
         assert_eq!(store.iter().count(), 8);
+    }
+
+    #[test]
+    fn a_visit_ends_where_its_visitor_or_its_steps_do() {
+        let mut store = RetainedStore::new();
+        for number in 0..100 {
+            store.set(name(&format!("a/{number}")), number);
+        }
+        let filter = TopicFilter::new("a/+".to_owned()).unwrap();
+        let visited = |mut steps: usize, visits_max: usize| {
+            let mut visits = 0;
+            let done = store.for_each_match_within(&filter, &mut steps, |_, _| {
+                visits += 1;
+                visits < visits_max
+            });
+            (done, visits, steps)
+        };
+        assert_eq!(visited(1_000, usize::MAX), (true, 100, 1_000 - 101));
+        assert_eq!(visited(101, usize::MAX), (true, 100, 0));
+        assert_eq!(visited(100, usize::MAX), (false, 0, 99), "the level is wider than that");
+        assert_eq!(visited(1_000, 7), (false, 7, 1_000 - 8));
     }
 
     #[test]

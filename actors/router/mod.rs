@@ -17,22 +17,24 @@ use tokio::sync::Notify;
 use crate::acknowledgement::Acknowledgements;
 use crate::message_log::MessageLog;
 use crate::messages::{
-    BrokersChanged, Drain, GetRouterSnapshot, Replay, ReplayError, Route, Routed, RouterSnapshot, StopReplay,
-    Subscribe, Subscribed, Unsubscribe,
+    BrokersChanged, CollectRetained, Collected, Drain, GetRouterSnapshot, Replay, ReplayError, RetainedWish,
+    Route, Routed, RouterSnapshot, StopReplay, Subscribe, Subscribed, Unsubscribe,
 };
-use crate::store::{StoredRetained, StoredUpstream};
+use crate::store::{Change, StoredRetained, StoredUpstream};
 use crate::timestamp::unix_micros;
 use crate::upstream_broker::UpstreamContext;
 use crate::{BrokerId, Metrics, Origin, limits};
-use retained::Retained;
+use retained::{Retained, SearchBudget};
+
+pub use retained::RetainedLimits;
 use subscriptions::Subscriptions;
 use upstreams::Upstreams;
 
 /// What the Router is told at start.
 #[derive(Clone, Copy, Debug)]
 pub struct RouterLimits {
-    /// The most retained messages.
-    pub retained_messages_max: usize,
+    /// How many retained messages are kept.
+    pub retained: RetainedLimits,
     /// The longest packet that is accepted from an upstream broker.
     pub packet_bytes_max: usize,
 }
@@ -57,7 +59,7 @@ impl Router {
     pub fn new(log: Arc<MessageLog>, metrics: Arc<Metrics>, limits: RouterLimits) -> Router {
         Router {
             subscriptions: Subscriptions::new(),
-            retained: Retained::new(limits.retained_messages_max),
+            retained: Retained::new(limits.retained),
             upstreams: Upstreams::default(),
             acknowledgements: Arc::default(),
             log,
@@ -91,6 +93,14 @@ impl Router {
         self
     }
 
+    /// Retained messages that are no more are not to come back after a restart.
+    fn record_forgotten(&mut self) {
+        let topic_names = self.retained.take_forgotten();
+        if !topic_names.is_empty() && self.log.is_durable() {
+            self.log.append_changes(&[Change::RetainedForgotten { topic_names }], unix_micros());
+        }
+    }
+
     fn upstream_context(&self, context: &Context<Self>) -> UpstreamContext {
         UpstreamContext {
             router: context.address().recipient(),
@@ -109,7 +119,10 @@ impl Actor for Router {
         context.set_mailbox_capacity(limits::MAILBOX_MESSAGES);
         context.run_interval(limits::SUPERVISION_TICK, |router, context| {
             let upstream_context = router.upstream_context(context);
-            router.upstreams.supervise(&upstream_context, Instant::now());
+            let now = Instant::now();
+            router.upstreams.supervise(&upstream_context, now);
+            router.retained.sweep(now);
+            router.record_forgotten();
         });
     }
 }
@@ -133,7 +146,7 @@ impl Handler<Subscribe> for Router {
 
     fn handle(&mut self, subscribe: Subscribe, _: &mut Context<Self>) -> Subscribed {
         let mut subscribed = Subscribed::default();
-        let now = Instant::now();
+        let (now, mut budget) = (Instant::now(), SearchBudget::of_batch());
         for (filter, options) in &subscribe.subscriptions {
             if filter.shared().is_some() {
                 // No retained messages for these: every member would get all of them.
@@ -142,12 +155,24 @@ impl Handler<Subscribe> for Router {
             }
             let identifier = subscribe.subscription_identifier;
             let is_new = self.subscriptions.add(&subscribe, filter, *options);
-            if !subscribe.restored {
-                let retained = &mut subscribed.retained;
-                self.retained.collect(filter, *options, identifier, is_new, now, retained);
-            }
+            let search = self.retained.search_for(filter, *options, identifier, is_new);
+            subscribed.searches.extend(search.and_then(|search| match subscribe.retained {
+                RetainedWish::None => None,
+                RetainedWish::Later => Some(search),
+                RetainedWish::Now => self.retained.search(search, &mut budget, now, &mut subscribed.retained),
+            }));
         }
         subscribed
+    }
+}
+
+impl Handler<CollectRetained> for Router {
+    type Result = Collected;
+
+    fn handle(&mut self, CollectRetained(search): CollectRetained, _: &mut Context<Self>) -> Collected {
+        let mut retained = Vec::new();
+        let rest = self.retained.search(search, &mut SearchBudget::of_batch(), Instant::now(), &mut retained);
+        Collected { retained, rest }
     }
 }
 
@@ -184,6 +209,7 @@ impl Handler<GetRouterSnapshot> for Router {
             received: self.metrics.messages_received.get(),
             delivered: self.metrics.messages_delivered.get(),
             retained: self.retained.len() as u64,
+            retained_bytes: self.retained.bytes() as u64,
             subscriptions: self.subscriptions.len() as u64,
             shared_subscriptions: self.subscriptions.shared_len() as u64,
             log: self.log.snapshot(),

@@ -7,7 +7,6 @@ use mqtt::{Message as ApplicationMessage, PacketId, QoS, ReasonCode};
 
 use super::Router;
 use super::subscriptions::Receivers;
-use crate::Origin;
 use crate::acknowledgement::Policy;
 use crate::message_log::Entry;
 use crate::messages::{ExactlyOnce, Outcome, Route, Routed, SessionId, WaitFor};
@@ -15,6 +14,7 @@ use crate::promise::{Promise, UpstreamPromise};
 use crate::share_group::Chosen;
 use crate::store::{Annex, Change};
 use crate::timestamp::unix_micros;
+use crate::{Origin, Quota};
 
 /// What is to become of one message.
 #[derive(Default)]
@@ -90,6 +90,7 @@ impl Router {
     fn route_each(&mut self, route: Route) -> Routed {
         let Route { origin, publisher, mut batch, exactly_once, may_refuse } = route;
         let mut plans = Vec::with_capacity(batch.len());
+        let (received_at, mut not_retained) = (Instant::now(), 0);
         for (index, message) in batch.iter().enumerate() {
             let packet_id = exactly_once.as_ref().and_then(|once| once.packet_id_of(index));
             let mut plan = self.plan(message, origin, publisher);
@@ -98,6 +99,13 @@ impl Router {
                     break;
                 }
                 plan = Plan::refused(ReasonCode::QuotaExceeded);
+            }
+            if message.retain && plan.refusal.is_none() {
+                let can_be_told = may_refuse && origin == Origin::Device && message.qos > QoS::AtMostOnce;
+                if can_be_told && !self.retained.has_room_for(message, received_at) {
+                    plan = Plan::refused(ReasonCode::QuotaExceeded);
+                }
+                not_retained += u64::from(plan.refusal.is_some() || !self.retained.set(message, received_at));
             }
             if plan.is_logged {
                 self.annex(&mut plan, message, publisher, exactly_once.as_ref().zip(packet_id));
@@ -118,9 +126,13 @@ impl Router {
         }
         let durable_end = self.record_shared(&batch, &mut plans).unwrap_or(appended.durable_end);
         let outcomes = self.outcomes(&batch, &plans, durable_end);
-        self.retain_and_deliver(batch, plans, publisher);
+        self.deliver(batch, plans, publisher, received_at);
+        self.record_forgotten();
+        if not_retained > 0 {
+            self.metrics.exceeded_by(Quota::Retained, not_retained);
+        }
         let promise = plain_promise(self.acknowledgements.policy, durable_end);
-        Routed { promise, outcomes, returned, wait_for: appended.wait_for.map(WaitFor::Log) }
+        Routed { promise, outcomes, returned, not_retained, wait_for: appended.wait_for.map(WaitFor::Log) }
     }
 
     fn plan(&mut self, message: &ApplicationMessage, origin: Origin, publisher: Option<SessionId>) -> Plan {
@@ -252,19 +264,16 @@ impl Router {
         Promise::Upstreams(Arc::new(UpstreamPromise { offset, cursors, needed, deadline }))
     }
 
-    fn retain_and_deliver(
+    fn deliver(
         &mut self,
         batch: Vec<ApplicationMessage>,
         plans: Vec<Plan>,
         publisher: Option<SessionId>,
+        received_at: Instant,
     ) {
-        let received_at = Instant::now();
         for (message, plan) in batch.into_iter().zip(plans) {
             if plan.refusal.is_some() {
                 continue;
-            }
-            if message.retain {
-                self.retained.set(&message, received_at);
             }
             if let Some(receivers) = plan.receivers {
                 let chosen = Some(plan.chosen);

@@ -40,7 +40,10 @@ struct Scene {
 impl Scene {
     fn new() -> Scene {
         let metrics = Arc::new(Metrics::new().expect("the names differ"));
-        let limits = RouterLimits { retained_messages_max: 100, packet_bytes_max: 1 << 20 };
+        let limits = RouterLimits {
+            retained: RetainedLimits { messages_max: 100, bytes_max: 1 << 20 },
+            packet_bytes_max: 1 << 20,
+        };
         let router = Router::new(MessageLog::new(1 << 22), metrics.clone(), limits).start();
         Scene { router, metrics, revision: 0 }
     }
@@ -73,7 +76,7 @@ impl Scene {
             subscriptions,
             subscription_identifier,
             durable: None,
-            restored: false,
+            retained: RetainedWish::Now,
         };
         self.router.send(subscribe).await.expect("the Router runs");
         queue

@@ -2,7 +2,7 @@
 //! in order with the messages; the store keeps the sum of them.
 
 use mqtt::packet::SubscriptionOptions;
-use mqtt::{ClientId, Message, PacketId, QoS, TopicFilter};
+use mqtt::{ClientId, Message, PacketId, QoS, TopicFilter, TopicName};
 
 use crate::BrokerId;
 
@@ -166,6 +166,11 @@ pub enum Change {
     UpstreamSessionLost {
         /// Which.
         broker: BrokerId,
+    },
+    /// These topics have no retained message any more: it has expired, or there was no room for it.
+    RetainedForgotten {
+        /// Which.
+        topic_names: Vec<TopicName>,
     },
     /// The broker was removed or disabled: nothing is kept for it.
     BrokerForgotten {

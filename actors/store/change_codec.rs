@@ -24,6 +24,7 @@ const UPSTREAM_DONE: u8 = 14;
 const UPSTREAM_SESSION_LOST: u8 = 15;
 const BROKER_FORGOTTEN: u8 = 16;
 const WILL: u8 = 17;
+const RETAINED_FORGOTTEN: u8 = 18;
 
 impl Change {
     /// Appends the change.
@@ -53,6 +54,9 @@ impl Change {
                 put_broker(buffer, *broker);
                 self.encode_of_broker(buffer);
             }
+            Change::RetainedForgotten { topic_names } => {
+                put_list(buffer, topic_names, |buffer, name| put_text(buffer, name.as_str()));
+            }
         }
     }
 
@@ -62,6 +66,9 @@ impl Change {
         let tag = fields.u8()?;
         let change = match tag {
             CURSOR..=BROKER_FORGOTTEN => decode_of_broker(tag, &mut fields)?,
+            RETAINED_FORGOTTEN => {
+                Change::RetainedForgotten { topic_names: fields.list(|fields| fields.topic_name())? }
+            }
             _ => decode_of_session(tag, &mut fields)?,
         };
         fields.is_empty().then_some(change)
@@ -86,6 +93,7 @@ impl Change {
             Change::UpstreamDone { .. } => UPSTREAM_DONE,
             Change::UpstreamSessionLost { .. } => UPSTREAM_SESSION_LOST,
             Change::BrokerForgotten { .. } => BROKER_FORGOTTEN,
+            Change::RetainedForgotten { .. } => RETAINED_FORGOTTEN,
         }
     }
 
@@ -292,7 +300,7 @@ mod tests {
     fn an_unknown_tag_is_refused() {
         let bytes = encoded(&Change::SessionEnded { session: crate::store::SessionKey(1) });
         assert!(Change::decode(&bytes).is_some());
-        for tag in [0, 18, 255] {
+        for tag in [0, 19, 255] {
             assert_eq!(Change::decode(&[&[tag], &bytes[1..]].concat()), None);
         }
     }

@@ -103,6 +103,11 @@ impl<'a> Fields<'a> {
         TopicFilter::new(self.text()?).ok()
     }
 
+    /// A Topic Name.
+    pub fn topic_name(&mut self) -> Option<TopicName> {
+        TopicName::new(self.text()?).ok()
+    }
+
     /// A Packet Identifier.
     pub fn packet_id(&mut self) -> Option<PacketId> {
         PacketId::new(self.u16()?)

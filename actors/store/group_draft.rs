@@ -1,6 +1,7 @@
 //! The net effect of a group of records: they are taken in one by one, in memory, and only what they come to in the
 //! end is written.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use log::error;
@@ -59,7 +60,7 @@ pub struct GroupDraft<'k, 'a> {
     sessions: Map<SessionKey, SessionDraft>,
     upstreams: Map<BrokerId, Upstream>,
     /// The last retained message of each topic, or that there is none any more.
-    retained: Map<&'a str, Option<Record<'a>>>,
+    retained: Map<Cow<'a, str>, Option<Record<'a>>>,
     bodies: Bodies<'a>,
 }
 
@@ -100,7 +101,7 @@ impl<'k, 'a> GroupDraft<'k, 'a> {
         tables: &Tables<'_>,
     ) -> Result<(), redb::Error> {
         if record.retain && record.origin != Origin::System {
-            self.retained.insert(topic, (!record.payload.is_empty()).then_some(*record));
+            self.retained.insert(topic.into(), (!record.payload.is_empty()).then_some(*record));
         }
         if let Some((sender, packet_id)) = annex.inbound {
             let draft = self.session(sender);
@@ -148,6 +149,10 @@ impl<'k, 'a> GroupDraft<'k, 'a> {
             Change::Released { session, packet_ids } => {
                 let draft = self.session(session);
                 packet_ids.into_iter().try_for_each(|packet_id| draft.release(packet_id, tables))?;
+            }
+            Change::RetainedForgotten { topic_names } => {
+                let topics = topic_names.iter().map(|name| name.as_str().to_owned().into());
+                self.retained.extend(topics.map(|topic| (topic, None)));
             }
             change @ (Change::Queued { .. }
             | Change::DeliverySent { .. }
@@ -250,7 +255,7 @@ impl<'k, 'a> GroupDraft<'k, 'a> {
             any |= draft.write(tables)?;
         }
         for (topic, record) in sorted(self.retained) {
-            any |= write_retained(topic, record, tables)?;
+            any |= write_retained(&topic, record, tables)?;
         }
         let nothing = Upstream::default();
         for (broker, upstream) in &self.upstreams {

@@ -171,6 +171,12 @@ fn any_change_of_broker() -> impl Strategy<Value = Change> {
     ]
 }
 
+fn any_change_of_retained() -> impl Strategy<Value = Change> {
+    vec(any_message(), 0..3).prop_map(|messages| Change::RetainedForgotten {
+        topic_names: messages.into_iter().map(|message| message.topic_name).collect(),
+    })
+}
+
 pub fn any_change() -> impl Strategy<Value = Change> {
-    prop_oneof![2 => any_change_of_session(), 1 => any_change_of_broker()]
+    prop_oneof![20 => any_change_of_session(), 10 => any_change_of_broker(), 1 => any_change_of_retained()]
 }

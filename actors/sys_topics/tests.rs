@@ -12,8 +12,10 @@ use crate::broker::BrokerSource;
 use crate::broker_changes::BrokerChanges;
 use crate::delivery_queue::DeliveryQueue;
 use crate::message_log::MessageLog;
-use crate::messages::{BrokersChanged, SessionId, Subscribe};
-use crate::router::{Router, RouterLimits};
+use crate::messages::{
+    BrokersChanged, CollectRetained, Delivery, RetainedSearch, RetainedWish, SessionId, Subscribe, Subscribed,
+};
+use crate::router::{RetainedLimits, Router, RouterLimits};
 
 /// Stands in for the SessionRegistry.
 struct Registry;
@@ -42,7 +44,10 @@ impl Scene {
     fn start() -> Scene {
         let metrics = Arc::new(Metrics::new().expect("the names differ"));
         let state_changes = Arc::new(Notify::new());
-        let limits = RouterLimits { retained_messages_max: 1, packet_bytes_max: 1 << 20 };
+        let limits = RouterLimits {
+            retained: RetainedLimits { messages_max: 1, bytes_max: 20 },
+            packet_bytes_max: 1 << 20,
+        };
         let router = Router::new(MessageLog::new(1 << 22), metrics.clone(), limits);
         let router = router.announcing(state_changes.clone()).start();
         let sources = SysSources {
@@ -66,12 +71,26 @@ impl Scene {
             subscriptions: vec![(TopicFilter::new(filter.to_owned()).expect("a filter"), options)],
             subscription_identifier: None,
             durable: None,
-            restored: false,
+            retained: RetainedWish::Now,
         };
-        let subscribed = self.router.send(subscribe).await.expect("the Router runs");
+        let Subscribed { mut retained, searches, .. } =
+            self.router.send(subscribe).await.expect("the Router runs");
+        for search in searches {
+            self.collect(search, &mut retained).await;
+        }
         let text = |payload: &Bytes| String::from_utf8_lossy(payload).into_owned();
         let of = |message: &ApplicationMessage| (message.topic_name.to_string(), text(&message.payload));
-        subscribed.retained.iter().map(|delivery| of(&delivery.message)).collect()
+        retained.iter().map(|delivery| of(&delivery.message)).collect()
+    }
+
+    /// Goes on with a search until it is done.
+    async fn collect(&self, search: RetainedSearch, retained: &mut Vec<Delivery>) {
+        let mut next = Some(search);
+        while let Some(search) = next {
+            let collected = self.router.send(CollectRetained(search)).await.expect("the Router runs");
+            retained.extend(collected.retained);
+            next = collected.rest;
+        }
     }
 
     /// Waits until there is something retained at this filter.

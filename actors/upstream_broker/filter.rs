@@ -71,7 +71,9 @@ impl RecordFilter {
         if self.answers.len() >= limits::TOPIC_CACHE_ENTRIES {
             self.answers.clear();
         }
-        self.answers.insert(topic_name.into(), answer);
+        if topic_name.len() <= limits::CACHED_TOPIC_BYTES_MAX {
+            self.answers.insert(topic_name.into(), answer);
+        }
         answer
     }
 }

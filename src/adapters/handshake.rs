@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Recipient;
-use actors::Metrics;
 use actors::authenticator::{Authenticated, Exchange, Methods, Step, auth_packet};
 use actors::connection::{Connection, ConnectionError};
 use actors::messages::{Attach, Refused};
+use actors::{Metrics, Quota};
 use bytestring::ByteString;
 use mqtt::packet::{Connect, Packet, fit};
 use mqtt::{ProtocolVersion, ReasonCode};
@@ -35,10 +35,11 @@ pub struct Handshake {
 }
 
 impl Handshake {
-    /// Waits for CONNECT and hands the connection to a session; ends it where that cannot be.
-    pub async fn perform(&self, mut connection: Connection) {
+    /// Waits for CONNECT and hands the connection to a session; ends it where that cannot be, or where a quota of its address
+    /// speaks against it from the start.
+    pub async fn perform(&self, mut connection: Connection, exceeded: Option<Quota>) {
         connection.count_in(self.metrics.device_traffic.clone());
-        match tokio::time::timeout(self.connect_timeout, self.open(&mut connection)).await {
+        match tokio::time::timeout(self.connect_timeout, self.open(&mut connection, exceeded)).await {
             Ok(Ok((connect, authenticated))) => self.attach(connect, connection, authenticated).await,
             Ok(Err(refusal)) => self.refuse(connection, refusal).await,
             Err(_) => {
@@ -52,9 +53,14 @@ impl Handshake {
     async fn open(
         &self,
         connection: &mut Connection,
+        exceeded: Option<Quota>,
     ) -> Result<(Box<Connect>, Option<Authenticated>), Refusal> {
         let connect = receive_connect(connection).await?;
         self.metrics.connects_received.inc();
+        if exceeded.is_some() {
+            let text = "too many connections from this address";
+            return Err(Client::of(&connect).refused(ReasonCode::QuotaExceeded, text));
+        }
         let Some(method) = connect.properties.authentication_method() else { return Ok((connect, None)) };
         let client = Client::of(&connect);
         let Some(exchange) = self.methods.begin(method.clone()) else {
@@ -86,6 +92,9 @@ impl Handshake {
     /// Counts, logs, answers and closes.
     async fn refuse(&self, mut connection: Connection, refusal: Refusal) {
         self.metrics.connections_refused.with_label_values(&[refusal.label()]).inc();
+        if let Some(quota) = refusal.quota() {
+            self.metrics.exceeded(quota);
+        }
         log::log!(refusal.log_level(), "{}: {refusal}", connection.peer());
         if let Err(error) = refusal.answer(&mut connection, self.server_reference.as_ref()) {
             log::error!("{}: CONNACK: {error}", connection.peer());
@@ -115,6 +124,7 @@ async fn receive_connect(connection: &mut Connection) -> Result<Box<Connect>, Re
             Err(Refusal::silent("not_connect", format!("{:?} instead of CONNECT", other.packet_type())))
         }
         Err(ConnectionError::Decode(error)) => Err(Refusal::bad_connect(version, &error)),
+        Err(ConnectionError::TooMuchUnfinished) => Err(Refusal::unfinished(version)),
         Err(error) => Err(Refusal::gone(&error)),
     }
 }
@@ -158,6 +168,7 @@ async fn authenticate(
             Err(ConnectionError::Decode(error)) => {
                 return Err(client.refused(error.reason_code(), &error.to_string()));
             }
+            Err(ConnectionError::TooMuchUnfinished) => return Err(client.unfinished()),
             Err(error) => return Err(Refusal::gone(&error)),
         };
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use actors::Quota;
 use actors::connection::{Connection, ConnectionError};
 use actors::device_session::packet_bytes_max;
 use bytestring::ByteString;
@@ -60,7 +61,13 @@ impl Client {
             true => format!("client {:?} refused: {reason_code}", self.id),
             false => format!("client {:?} refused: {text} ({reason_code})", self.id),
         };
-        Refusal { label, log, answer: self.connack(reason_code, text) }
+        Refusal { label, quota: None, log, answer: self.connack(reason_code, text) }
+    }
+
+    /// A client of which more has arrived in part than there is memory for.
+    pub fn unfinished(&self) -> Refusal {
+        let text = "an unfinished packet, and no memory for more of it";
+        Refusal { quota: Some(Quota::ReceivingBytes), ..self.refused(ReasonCode::QuotaExceeded, text) }
     }
 
     /// A client that broke the protocol after a good CONNECT.
@@ -77,6 +84,8 @@ impl Client {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Refusal {
     label: &'static str,
+    /// What there is not enough of, where that is it and nobody has counted it yet.
+    quota: Option<Quota>,
     log: String,
     answer: Answer,
 }
@@ -106,7 +115,7 @@ const HTTP_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
 impl Refusal {
     /// A connection that is closed without an answer.
     pub fn silent(label: &'static str, log: String) -> Refusal {
-        Refusal { label, log, answer: Answer::Nothing }
+        Refusal { label, quota: None, log, answer: Answer::Nothing }
     }
 
     /// The other side went away, or the network did.
@@ -142,19 +151,30 @@ impl Refusal {
                 ("not_connect", "the first packet is not CONNECT".to_owned(), Answer::Nothing)
             }
         };
-        Refusal { label, log, answer }
+        Refusal { label, quota: None, log, answer }
     }
 
     /// A CONNECT that breaks the rules of its version.
     pub fn bad_connect(version: ProtocolVersion, error: &DecodeError) -> Refusal {
         let text = error.to_string();
         let answer = Client::unread(version).connack(error.reason_code(), &text);
-        Refusal { label: "bad_connect", log: format!("bad CONNECT: {text}"), answer }
+        let quota = matches!(error, DecodeError::PacketTooLarge { .. }).then_some(Quota::PacketBytes);
+        Refusal { label: "bad_connect", quota, log: format!("bad CONNECT: {text}"), answer }
+    }
+
+    /// As [`Client::unfinished`], where it is CONNECT that has arrived in part.
+    pub fn unfinished(version: ProtocolVersion) -> Refusal {
+        Client::unread(version).unfinished()
     }
 
     /// The `reason` of `mqtt_connections_refused_total`.
     pub fn label(&self) -> &'static str {
         self.label
+    }
+
+    /// The quota that this is to be counted for.
+    pub fn quota(&self) -> Option<Quota> {
+        self.quota
     }
 
     /// Port scanners and health checks connect and leave.

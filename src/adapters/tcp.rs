@@ -3,13 +3,17 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use actors::Quota;
 use actors::connection::Connection;
+use actors::receiving_budget::ReceivingBudget;
+use actors::token_bucket::TokenBucket;
 use prometheus::IntGauge;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
+use super::admission::{Admission, Admitted, Place};
 use super::handshake::Handshake;
 
 /// How many connections may be without their CONNECT; more wait in the kernel's queue.
@@ -17,6 +21,19 @@ const HANDSHAKES_MAX: usize = 4_096;
 
 /// How long the listener rests when the process has no more files or memory for another connection.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// What connections may use before there is a session to say so.
+#[derive(Clone)]
+pub struct ConnectionLimits {
+    /// The longest packet.
+    pub packet_bytes_max: usize,
+    /// What all connections together may spend on unfinished packets.
+    pub receiving: Arc<ReceivingBudget>,
+    /// How many connections an address may have.
+    pub admission: Arc<Admission>,
+    /// How many connections a listener accepts in a second; 0 is no bound.
+    pub accepts_per_second_max: u32,
+}
 
 /// A bound listener.
 pub struct Listener {
@@ -41,14 +58,17 @@ impl Listener {
     }
 
     /// Accepts connections for ever.
-    pub async fn run(self, handshake: Handshake, packet_bytes_max: usize) {
+    pub async fn run(self, handshake: Handshake, limits: ConnectionLimits) {
         let label = self.address.to_string();
         let accepted = handshake.metrics.connections.with_label_values(&[label.as_str()]);
         let active = handshake.metrics.active_connections.with_label_values(&[label.as_str()]);
         let places = Arc::new(Semaphore::new(HANDSHAKES_MAX));
         let mut exhausted_logged = false;
+        let mut pace = Pace::new(limits.accepts_per_second_max);
         loop {
             let Ok(place) = places.clone().acquire_owned().await else { return };
+            // Those that are not due stay in the kernel's queue.
+            pace.wait(&label, &handshake).await;
             let (socket, peer) = match self.socket.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
@@ -64,11 +84,26 @@ impl Listener {
             };
             exhausted_logged = false;
             accepted.inc();
-            match connection(socket, peer, packet_bytes_max, &active) {
+            let (place_of_address, exceeded) = match limits.admission.enter(peer.ip()) {
+                Admitted::Yes(place) => (place, None),
+                Admitted::Refused { place, is_first } => {
+                    handshake.metrics.exceeded(Quota::ConnectionsPerAddress);
+                    if is_first {
+                        let quota = Quota::ConnectionsPerAddress.name();
+                        log::warn!("{}: quota {quota}: more are refused until some are closed", peer.ip());
+                    }
+                    (place, Some(Quota::ConnectionsPerAddress))
+                }
+                Admitted::Closed => {
+                    handshake.metrics.exceeded(Quota::ConnectionsPerAddress);
+                    continue;
+                }
+            };
+            match connection(socket, peer, &limits, (ActiveConnection::new(&active), place_of_address)) {
                 Ok(connection) => {
                     let handshake = handshake.clone();
                     actix::spawn(async move {
-                        handshake.perform(connection).await;
+                        handshake.perform(connection, exceeded).await;
                         drop(place);
                     });
                 }
@@ -81,18 +116,54 @@ impl Listener {
 fn connection(
     socket: TcpStream,
     peer: SocketAddr,
-    packet_bytes_max: usize,
-    active: &IntGauge,
+    limits: &ConnectionLimits,
+    guard: (ActiveConnection, Place),
 ) -> io::Result<Connection> {
     // Without this, small packets wait for the acknowledgement of earlier ones.
     socket.set_nodelay(true)?;
-    active.inc();
-    let guard = ActiveConnection(active.clone());
-    Ok(Connection::new(Box::new(socket), packet_bytes_max, peer.to_string(), Some(Box::new(guard))))
+    let (transport, peer) = (Box::new(socket), peer.to_string());
+    let connection = Connection::new(transport, limits.packet_bytes_max, peer, Some(Box::new(guard)));
+    Ok(connection.of_client(&limits.receiving))
+}
+
+/// Lets so many connections in a second.
+struct Pace {
+    bucket: Option<TokenBucket>,
+    /// Whether the last one had to wait.
+    is_slow: bool,
+}
+
+impl Pace {
+    fn new(per_second: u32) -> Pace {
+        Pace { bucket: TokenBucket::new(per_second, Instant::now()), is_slow: false }
+    }
+
+    /// Done when another connection may be accepted.
+    async fn wait(&mut self, label: &str, handshake: &Handshake) {
+        let Some(bucket) = &mut self.bucket else { return };
+        let Err(due_at) = bucket.take(Instant::now()) else {
+            self.is_slow = false;
+            return;
+        };
+        handshake.metrics.exceeded(Quota::Accepts);
+        if !std::mem::replace(&mut self.is_slow, true) {
+            log::warn!("{label}: quota {}: new connections wait", Quota::Accepts.name());
+        }
+        tokio::time::sleep_until(due_at.into()).await;
+        // The timer never fires early, so there is one now.
+        let _ = bucket.take(Instant::now());
+    }
 }
 
 /// Counts an open connection until it is dropped.
 struct ActiveConnection(IntGauge);
+
+impl ActiveConnection {
+    fn new(active: &IntGauge) -> ActiveConnection {
+        active.inc();
+        ActiveConnection(active.clone())
+    }
+}
 
 impl Drop for ActiveConnection {
     fn drop(&mut self) {

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 
 use actors::acknowledgement::{OnDeadline, Policy, parse_rule};
+use actors::delivery_queue::{AbsentSubscriber, SlowSubscriber};
+use actors::device_session::OnMessageRate;
 use config::ValueKind;
 use mqtt::TopicName;
 
@@ -51,9 +53,11 @@ const DAY_MILLIS: i64 = DAY_SECS * 1_000;
 const GIBIBYTE: i64 = 1_073_741_824;
 /// About 136 years.
 const SECS_MAX: i64 = 4_294_967_295;
+/// How often something may happen in a second.
+const COUNT_MAX: i64 = 4_294_967_295;
 
 /// In the order of `settings/default.toml`.
-pub(super) static KEYS: [Key; 34] = [
+pub(super) static KEYS: [Key; 48] = [
     key("server.listen", Kind::Addresses),
     integer("server.connect_timeout_secs", 1, DAY_SECS),
     integer("server.drain_timeout_secs", 0, DAY_SECS),
@@ -80,13 +84,27 @@ pub(super) static KEYS: [Key; 34] = [
     integer("acknowledgement.deadline_ms", 1, DAY_MILLIS),
     key("acknowledgement.on_deadline", Kind::Choice(&OnDeadline::NAMES)),
     integer("limits.packet_bytes_max", 64, 268_435_460),
+    integer("limits.receiving_bytes_max", 1_048_576, ANY),
+    integer("limits.topic_bytes_max", 1, 65_535),
+    integer("limits.topic_levels_max", 1, 65_536),
     integer("limits.receive_maximum", 1, 65_535),
+    integer("limits.inflight_messages_max", 1, 65_535),
     integer("limits.topic_alias_maximum", 0, 65_535),
+    integer("limits.subscriptions_per_client_max", 1, ANY),
     integer("limits.connections_max", 1, ANY),
+    integer("limits.connections_per_address_max", 0, ANY),
+    integer("limits.accepts_per_second_max", 0, COUNT_MAX),
+    integer("limits.sessions_max", 1, ANY),
     integer("limits.session_expiry_secs_max", 0, SECS_MAX),
     integer("limits.queued_messages_max", 1, ANY),
     integer("limits.queued_bytes_max", 1, ANY),
+    key("limits.slow_subscriber", Kind::Choice(&SlowSubscriber::NAMES)),
+    integer("limits.slow_subscriber_secs", 1, DAY_SECS),
+    key("limits.absent_subscriber", Kind::Choice(&AbsentSubscriber::NAMES)),
+    integer("limits.messages_per_second_max", 0, COUNT_MAX),
+    key("limits.on_message_rate", Kind::Choice(&OnMessageRate::NAMES)),
     integer("limits.retained_messages_max", 0, ANY),
+    integer("limits.retained_bytes_max", 0, ANY),
     integer("limits.keep_alive_secs_max", 0, 65_535),
 ];
 

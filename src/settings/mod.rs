@@ -4,6 +4,7 @@ mod environment;
 mod error;
 mod keys;
 mod layer;
+mod limits;
 mod raw;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use actors::broker::Secret;
 pub use environment::Environment;
 pub use error::SettingsError;
 use layer::Layer;
+pub use limits::Limits;
 use raw::RawSettings;
 
 /// The file that is read wherever the proxy is started, if it is there.
@@ -104,30 +106,6 @@ pub struct LogSettings {
     pub sync_interval: Duration,
     /// Whether messages of QoS 0 are written to the files too.
     pub persist_qos0: bool,
-}
-
-/// `[limits]`: what one device or all of them together may use.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// The largest MQTT Control Packet that is accepted.
-    pub packet_bytes_max: usize,
-    /// How many QoS 1 and 2 messages a device may have in flight towards the proxy.
-    pub receive_maximum: u16,
-    /// How many Topic Aliases a device may use; 0 turns them off.
-    pub topic_alias_maximum: u16,
-    /// The most Network Connections of devices at a time.
-    pub connections_max: usize,
-    /// The longest that a session is kept without a Network Connection, whatever its device asks for, and
-    /// how long one of MQTT 3.1.1 with Clean Session 0 is kept.
-    pub session_expiry_secs_max: u32,
-    /// The most messages that wait for one absent or slow session.
-    pub queued_messages_max: usize,
-    /// The most bytes of messages that wait for one absent or slow session.
-    pub queued_bytes_max: usize,
-    /// The most retained messages.
-    pub retained_messages_max: usize,
-    /// The longest Keep Alive; 0 leaves the choice to the device.
-    pub keep_alive_secs_max: u16,
 }
 
 /// An upstream broker of the command line.

@@ -8,7 +8,8 @@ use actors::acknowledgement::{Acknowledgements, OnDeadline, Policy, parse_rule, 
 use actors::broker::Secret;
 use serde::{Deserialize, Serialize};
 
-use super::{Credentials, Limits, LogSettings, ServerSettings, Settings, SettingsError, WebSettings};
+use super::limits::{Limits, RawLimits};
+use super::{Credentials, LogSettings, ServerSettings, Settings, SettingsError, WebSettings};
 
 /// All sections. Without `Debug`, because a password is in it.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -80,20 +81,6 @@ struct RawAcknowledgement {
     on_deadline: String,
 }
 
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawLimits {
-    packet_bytes_max: usize,
-    receive_maximum: u16,
-    topic_alias_maximum: u16,
-    connections_max: usize,
-    session_expiry_secs_max: u32,
-    queued_messages_max: usize,
-    queued_bytes_max: usize,
-    retained_messages_max: usize,
-    keep_alive_secs_max: u16,
-}
-
 impl Default for RawSettings {
     fn default() -> RawSettings {
         RawSettings {
@@ -120,17 +107,7 @@ impl Default for RawSettings {
                 persist_qos0: false,
             },
             acknowledgement: RawAcknowledgement::shown(&Acknowledgements::default()),
-            limits: RawLimits {
-                packet_bytes_max: 1024 * 1024,
-                receive_maximum: 1_000,
-                topic_alias_maximum: 64,
-                connections_max: 15_000,
-                session_expiry_secs_max: 7 * 24 * 60 * 60,
-                queued_messages_max: 1_000,
-                queued_bytes_max: 8 * 1024 * 1024,
-                retained_messages_max: 100_000,
-                keep_alive_secs_max: 0,
-            },
+            limits: RawLimits::shown(&Limits::default()),
         }
     }
 }
@@ -161,11 +138,21 @@ impl RawSettings {
             problems.push(problem);
             Acknowledgements::default()
         });
-        SettingsError::none_of(problems).map(|()| Settings { acknowledgements, ..self.finish() })
+        let limits = self.limits.clone().check().unwrap_or_else(|problem| {
+            problems.push(problem);
+            Limits::default()
+        });
+        let (receiving, packet) = (limits.receiving_bytes_max, limits.packet_bytes_max);
+        if receiving < packet {
+            problems.push(format!(
+                "limits.receiving_bytes_max is {receiving}; it must be at least limits.packet_bytes_max, which is {packet}"
+            ));
+        }
+        SettingsError::none_of(problems).map(|()| Settings { acknowledgements, limits, ..self.finish() })
     }
 
     fn finish(self) -> Settings {
-        let RawSettings { server, auth, web, data, log, limits, .. } = self;
+        let RawSettings { server, auth, web, data, log, .. } = self;
         let RawAuth { require_auth, username, password } = auth;
         let credentials = Credentials { username, password: Secret::new(password) };
         Settings {
@@ -186,17 +173,7 @@ impl RawSettings {
             data_dir: PathBuf::from(data.dir),
             log: log.finish(),
             acknowledgements: Acknowledgements::default(),
-            limits: Limits {
-                packet_bytes_max: limits.packet_bytes_max,
-                receive_maximum: limits.receive_maximum,
-                topic_alias_maximum: limits.topic_alias_maximum,
-                connections_max: limits.connections_max,
-                session_expiry_secs_max: limits.session_expiry_secs_max,
-                queued_messages_max: limits.queued_messages_max,
-                queued_bytes_max: limits.queued_bytes_max,
-                retained_messages_max: limits.retained_messages_max,
-                keep_alive_secs_max: limits.keep_alive_secs_max,
-            },
+            limits: Limits::default(),
             upstreams: Vec::new(),
             secret: None,
         }
@@ -212,7 +189,6 @@ impl RawSettings {
             },
             None => RawSettings::default().auth,
         };
-        let limits = settings.limits.clone();
         RawSettings {
             server: RawServer {
                 listen: settings.server.listen.clone(),
@@ -232,17 +208,7 @@ impl RawSettings {
             data: RawData { dir: settings.data_dir.display().to_string() },
             log: RawLog::shown(&settings.log),
             acknowledgement: RawAcknowledgement::shown(&settings.acknowledgements),
-            limits: RawLimits {
-                packet_bytes_max: limits.packet_bytes_max,
-                receive_maximum: limits.receive_maximum,
-                topic_alias_maximum: limits.topic_alias_maximum,
-                connections_max: limits.connections_max,
-                session_expiry_secs_max: limits.session_expiry_secs_max,
-                queued_messages_max: limits.queued_messages_max,
-                queued_bytes_max: limits.queued_bytes_max,
-                retained_messages_max: limits.retained_messages_max,
-                keep_alive_secs_max: limits.keep_alive_secs_max,
-            },
+            limits: RawLimits::shown(&settings.limits),
         }
     }
 }

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use actors::acknowledgement::{OnDeadline, Policy};
+use actors::delivery_queue::{AbsentSubscriber, SlowSubscriber};
+use actors::device_session::OnMessageRate;
 
 use super::*;
 
@@ -84,13 +86,27 @@ fn without_anything_the_defaults_hold() {
         settings.limits,
         Limits {
             packet_bytes_max: 1_048_576,
+            receiving_bytes_max: 268_435_456,
+            topic_bytes_max: 65_535,
+            topic_levels_max: 200,
             receive_maximum: 1_000,
+            inflight_messages_max: 1_000,
             topic_alias_maximum: 64,
+            subscriptions_per_client_max: 1_000,
             connections_max: 15_000,
+            connections_per_address_max: 0,
+            accepts_per_second_max: 0,
+            sessions_max: 100_000,
             session_expiry_secs_max: 604_800,
             queued_messages_max: 1_000,
             queued_bytes_max: 8_388_608,
+            slow_subscriber: SlowSubscriber::DropNewest,
+            slow_subscriber_secs: 10,
+            absent_subscriber: AbsentSubscriber::DropNewest,
+            messages_per_second_max: 0,
+            on_message_rate: OnMessageRate::Wait,
             retained_messages_max: 100_000,
+            retained_bytes_max: 268_435_456,
             keep_alive_secs_max: 0,
         }
     );
@@ -232,26 +248,27 @@ fn a_syntax_error_has_line_and_column() {
     }
 }
 
+const ADDRESSES: &str =
+    "at least one IP address with a port, each only once, such as \"0.0.0.0:1883\" or \"[::]:1883\"";
+const ADDRESS: &str = "an IP address and a port, such as \"0.0.0.0:3000\" or \"[::1]:3000\"";
+const POLICIES: &str = "one of memory, stored, synced, any, quorum, all";
+const RULES: &str = "rules such as \"plant/# = synced\": a topic filter, =, and one of memory, stored, synced, any, \
+                     quorum, all";
+
 #[test]
 fn a_wrong_value_is_told_with_its_place_and_what_is_allowed() {
-    let addresses =
-        "at least one IP address with a port, each only once, such as \"0.0.0.0:1883\" or \"[::]:1883\"";
-    let policies = "one of memory, stored, synced, any, quorum, all";
-    let rules = "rules such as \"plant/# = synced\": a topic filter, =, and one of memory, stored, synced, any, \
-                 quorum, all";
-    let address = "an IP address and a port, such as \"0.0.0.0:3000\" or \"[::1]:3000\"";
-    for (key, value, allowed) in [
-        ("server.listen", "'1.1.1.1:1'", addresses),
-        ("server.listen", "[]", addresses),
-        ("server.listen", "[1883]", addresses),
-        ("server.listen", "['localhost:1883']", addresses),
-        ("server.listen", "['1.1.1.1:1', '1.1.1.1:1']", addresses),
+    assert_told(&[
+        ("server.listen", "'1.1.1.1:1'", ADDRESSES),
+        ("server.listen", "[]", ADDRESSES),
+        ("server.listen", "[1883]", ADDRESSES),
+        ("server.listen", "['localhost:1883']", ADDRESSES),
+        ("server.listen", "['1.1.1.1:1', '1.1.1.1:1']", ADDRESSES),
         ("server.connect_timeout_secs", "0", "a whole number from 1 to 86400"),
         ("server.drain_timeout_secs", "-1", "a whole number from 0 to 86400"),
         ("auth.require_auth", "'true'", "true or false"),
         ("auth.username", "3", "a string of at most 65535 bytes"),
-        ("web.listen", "'1.1.1.1'", address),
-        ("web.listen", "['1.1.1.1:1']", address),
+        ("web.listen", "'1.1.1.1'", ADDRESS),
+        ("web.listen", "['1.1.1.1:1']", ADDRESS),
         ("web.static_dir", "''", "a path, not empty"),
         ("data.dir", "false", "a path, not empty"),
         ("log.head_bytes_max", "1048575", "a whole number, 1048576 or more"),
@@ -264,16 +281,36 @@ fn a_wrong_value_is_told_with_its_place_and_what_is_allowed() {
         ("log.sync_interval_ms", "9", "a whole number from 10 to 60000"),
         ("log.sync_interval_ms", "60001", "a whole number from 10 to 60000"),
         ("log.persist_qos0", "0", "true or false"),
-        ("acknowledgement.policy", "'Stored'", policies),
-        ("acknowledgement.policy", "['stored']", policies),
-        ("acknowledgement.rules", "'a = all'", rules),
-        ("acknowledgement.rules", "[1]", rules),
+        ("acknowledgement.policy", "'Stored'", POLICIES),
+        ("acknowledgement.policy", "['stored']", POLICIES),
+        ("acknowledgement.rules", "'a = all'", RULES),
+        ("acknowledgement.rules", "[1]", RULES),
         ("acknowledgement.deadline_ms", "0", "a whole number from 1 to 86400000"),
         ("acknowledgement.on_deadline", "'drop'", "one of acknowledge, withhold"),
+    ]);
+}
+
+#[test]
+fn a_wrong_limit_is_told_with_its_place_and_what_is_allowed() {
+    assert_told(&[
         ("limits.packet_bytes_max", "63", "a whole number from 64 to 268435460"),
         ("limits.packet_bytes_max", "268435461", "a whole number from 64 to 268435460"),
         ("limits.receive_maximum", "0", "a whole number from 1 to 65535"),
         ("limits.receive_maximum", "'10'", "a whole number from 1 to 65535"),
+        ("limits.receiving_bytes_max", "1048575", "a whole number, 1048576 or more"),
+        ("limits.topic_bytes_max", "65536", "a whole number from 1 to 65535"),
+        ("limits.topic_levels_max", "0", "a whole number from 1 to 65536"),
+        ("limits.inflight_messages_max", "0", "a whole number from 1 to 65535"),
+        ("limits.subscriptions_per_client_max", "0", "a whole number, 1 or more"),
+        ("limits.connections_per_address_max", "-1", "a whole number, 0 or more"),
+        ("limits.accepts_per_second_max", "4294967296", "a whole number from 0 to 4294967295"),
+        ("limits.sessions_max", "0", "a whole number, 1 or more"),
+        ("limits.slow_subscriber", "'drop'", "one of drop_newest, drop_oldest, disconnect"),
+        ("limits.slow_subscriber_secs", "0", "a whole number from 1 to 86400"),
+        ("limits.absent_subscriber", "'disconnect'", "one of drop_newest, drop_oldest"),
+        ("limits.messages_per_second_max", "4294967296", "a whole number from 0 to 4294967295"),
+        ("limits.on_message_rate", "'drop'", "one of wait, disconnect"),
+        ("limits.retained_bytes_max", "-1", "a whole number, 0 or more"),
         ("limits.topic_alias_maximum", "65536", "a whole number from 0 to 65535"),
         ("limits.connections_max", "0", "a whole number, 1 or more"),
         ("limits.connections_max", "1.5", "a whole number, 1 or more"),
@@ -282,16 +319,25 @@ fn a_wrong_value_is_told_with_its_place_and_what_is_allowed() {
         ("limits.queued_bytes_max", "{ a = 1 }", "a whole number, 1 or more"),
         ("limits.retained_messages_max", "-1", "a whole number, 0 or more"),
         ("limits.keep_alive_secs_max", "1979-05-27", "a whole number from 0 to 65535"),
-    ] {
+    ]);
+}
+
+/// Each key with a wrong value, and what is allowed there.
+fn assert_told(rows: &[(&str, &str, &str)]) {
+    for (key, value, allowed) in rows {
         let expected = format!("{{file}}: line 1: {key}: '{value}' must be {allowed}");
         assert_eq!(problems_of_file(&format!("{key} = {value}")), [expected]);
     }
+}
+
+#[test]
+fn a_wrong_value_of_the_environment_or_a_flag_is_told_with_its_place() {
     for (variable, value, allowed) in [
-        ("MQTT_PROXY__SERVER__LISTEN", "1.1.1.1:1,", addresses),
-        ("MQTT_PROXY__WEB__LISTEN", "3000", address),
+        ("MQTT_PROXY__SERVER__LISTEN", "1.1.1.1:1,", ADDRESSES),
+        ("MQTT_PROXY__WEB__LISTEN", "3000", ADDRESS),
         ("MQTT_PROXY__AUTH__REQUIRE_AUTH", "yes", "true or false"),
-        ("MQTT_PROXY__ACKNOWLEDGEMENT__POLICY", "disk", policies),
-        ("MQTT_PROXY__ACKNOWLEDGEMENT__RULES", "a all", rules),
+        ("MQTT_PROXY__ACKNOWLEDGEMENT__POLICY", "disk", POLICIES),
+        ("MQTT_PROXY__ACKNOWLEDGEMENT__RULES", "a all", RULES),
         ("MQTT_PROXY__LIMITS__RECEIVE_MAXIMUM", "many", "a whole number from 1 to 65535"),
     ] {
         let expected = format!("environment variable {variable}: '{value}' must be {allowed}");
@@ -300,7 +346,7 @@ fn a_wrong_value_is_told_with_its_place_and_what_is_allowed() {
     let flags = Flags { listen: vec!["1883".to_owned()], web: Some("x".to_owned()), ..Flags::default() };
     assert_eq!(
         load(&flags, &Environment::default()).unwrap_err().problems(),
-        [format!("--listen: '1883' must be {addresses}"), format!("--web: 'x' must be {address}")]
+        [format!("--listen: '1883' must be {ADDRESSES}"), format!("--web: 'x' must be {ADDRESS}")]
     );
 }
 
@@ -367,6 +413,12 @@ fn keys_that_do_not_fit_together_are_told() {
     assert_eq!(
         problems_of_file("[log]\nhead_bytes_max = 1048576\n[limits]\npacket_bytes_max = 2000000"),
         ["log.head_bytes_max is 1048576; it must be at least limits.packet_bytes_max, which is 2000000"]
+    );
+    assert_eq!(
+        problems_of_file("[limits]\nreceiving_bytes_max = 1048576\npacket_bytes_max = 2000000"),
+        [
+            "limits.receiving_bytes_max is 1048576; it must be at least limits.packet_bytes_max, which is 2000000"
+        ]
     );
     assert_eq!(
         problems_of_file("[log]\nretention_bytes_max = 100000000"),

@@ -39,6 +39,7 @@ fn refresh_totals(metrics: &Metrics, router: &RouterSnapshot, sessions: Sessions
     metrics.subscriptions.set(gauge(router.subscriptions));
     metrics.shared_subscriptions.set(gauge(router.shared_subscriptions));
     metrics.retained_messages.set(gauge(router.retained));
+    metrics.retained_bytes.set(gauge(router.retained_bytes));
     metrics.log_head_bytes.set(gauge(router.log.head_bytes));
     metrics.log_next_offset.set(gauge(router.log.next_offset));
     metrics.log_file_bytes.set(gauge(router.log.file_bytes));

@@ -113,6 +113,7 @@ fn snapshot_of(id: BrokerId) -> RouterSnapshot {
         upstreams: vec![upstream],
         received: 1_000,
         delivered: 50,
+        retained_bytes: 0,
         retained: 6,
         subscriptions: 8,
         shared_subscriptions: 2,

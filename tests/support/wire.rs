@@ -48,6 +48,14 @@ impl Wire {
         let _ = self.stream.write_all(bytes);
     }
 
+    /// Sends bytes; `false` where the other side did not take all of them in this time.
+    pub fn send_within(&mut self, bytes: &[u8], patience: Duration) -> bool {
+        self.stream.set_write_timeout(Some(patience)).expect("a timeout can be set");
+        let sent = self.stream.write_all(bytes).is_ok();
+        self.stream.set_write_timeout(Some(DEADLINE)).expect("a timeout can be set");
+        sent
+    }
+
     /// The next packet, the end, or silence for this long.
     pub fn look(&mut self, patience: Duration) -> Seen {
         let end = Instant::now() + patience;

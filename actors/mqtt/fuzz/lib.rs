@@ -10,7 +10,7 @@ use bytes::BytesMut;
 use mqtt::codec::{DecodeLimits, decode, decode_all, encode, encoded_len};
 use mqtt::{Packet, ProtocolVersion};
 
-const LIMITS: DecodeLimits = DecodeLimits { packet_bytes_max: 1 << 20 };
+const LIMITS: DecodeLimits = DecodeLimits { packet_bytes_max: 1 << 20, control_bytes_max: 1 << 20 };
 
 /// Decodes arbitrary bytes and checks the above.
 pub fn check(version: ProtocolVersion, bytes: &[u8]) {

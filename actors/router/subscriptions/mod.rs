@@ -16,6 +16,7 @@ use crate::limits;
 use crate::messages::{Delivery, SessionId, Subscribe};
 use crate::share_group::{Chosen, ShareGroup};
 use crate::store::SessionKey;
+use receivers::Outgoing;
 pub use receivers::{Receiver, Receivers};
 
 /// All subscriptions of all sessions.
@@ -30,6 +31,8 @@ pub struct Subscriptions {
     subscribers: HashMap<SessionId, Subscriber, RandomState>,
     /// Answers for topics that were asked before, until a subscription changes.
     receivers: HashMap<TopicName, Arc<Receivers>, RandomState>,
+    /// About how many bytes they take.
+    receivers_bytes: usize,
     /// How many subscribers survive the process.
     durable: usize,
     /// Queues that publishers were to wait for when they were last filled.
@@ -64,6 +67,7 @@ impl Subscriptions {
             shared_len: 0,
             subscribers: HashMap::default(),
             receivers: HashMap::default(),
+            receivers_bytes: 0,
             durable: 0,
             pressed: Vec::new(),
         }
@@ -97,7 +101,7 @@ impl Subscriptions {
         options: SubscriptionOptions,
     ) -> bool {
         let (session_id, identifier) = (subscriber.session_id, subscriber.subscription_identifier);
-        self.receivers.clear();
+        self.forget_receivers();
         let is_new = self.trie.insert(filter, session_id, Subscription { options, identifier }).is_none();
         self.count_new(subscriber, is_new);
         is_new
@@ -125,7 +129,7 @@ impl Subscriptions {
         self.next_group = GroupId(id.0 + 1);
         self.groups.insert(group.filter().clone(), (id, group.clone()));
         self.shared.insert(filter, id, group.clone());
-        self.receivers.clear();
+        self.forget_receivers();
         group
     }
 
@@ -144,7 +148,7 @@ impl Subscriptions {
             None => {
                 let existed = self.trie.remove(filter, session_id).is_some();
                 if existed {
-                    self.receivers.clear();
+                    self.forget_receivers();
                 }
                 existed
             }
@@ -171,7 +175,7 @@ impl Subscriptions {
         if group.is_empty() {
             self.shared.remove(filter, *id);
             self.groups.remove(filter);
-            self.receivers.clear();
+            self.forget_receivers();
         }
         true
     }
@@ -187,14 +191,15 @@ impl Subscriptions {
         offset: Option<u64>,
         chosen: Option<Vec<Chosen>>,
     ) {
-        let message = Arc::new(message);
+        let mut outgoing = Outgoing::new(message);
         for receiver in &receivers.sessions {
             let Some(terms) = receiver.terms(publisher) else { continue };
+            let message = outgoing.for_queue(&receiver.queue);
             let qos = message.qos.min(terms.qos);
             let delivery = Delivery {
-                message: message.clone(),
                 qos,
                 retain: message.retain && terms.retain_as_published,
+                message,
                 subscription_identifiers: terms.identifiers.clone(),
                 received_at,
                 offset: offset.filter(|_| receiver.durable.is_some() && qos > QoS::AtMostOnce),
@@ -206,11 +211,11 @@ impl Subscriptions {
         }
         match chosen {
             Some(chosen) => chosen.iter().for_each(|chosen| {
-                self.deliver_shared(chosen, &message, received_at, offset);
+                self.deliver_shared(chosen, &mut outgoing, received_at, offset);
             }),
             None => receivers.groups.iter().for_each(|group| {
-                if let Some(chosen) = group.choose(&message, None, received_at) {
-                    self.deliver_shared(&chosen, &message, received_at, offset);
+                if let Some(chosen) = group.choose(&outgoing.message, None, received_at) {
+                    self.deliver_shared(&chosen, &mut outgoing, received_at, offset);
                 }
             }),
         }
@@ -219,11 +224,11 @@ impl Subscriptions {
     fn deliver_shared(
         &mut self,
         chosen: &Chosen,
-        message: &Arc<ApplicationMessage>,
+        outgoing: &mut Outgoing,
         received_at: Instant,
         offset: Option<u64>,
     ) {
-        if chosen.deliver(message.clone(), received_at, offset) {
+        if chosen.deliver(outgoing.for_queue(chosen.queue()), received_at, offset) {
             self.note_pressed(chosen.queue());
         }
     }
@@ -253,6 +258,11 @@ impl Subscriptions {
         })
     }
 
+    fn forget_receivers(&mut self) {
+        self.receivers.clear();
+        self.receivers_bytes = 0;
+    }
+
     /// Everyone who gets a topic's messages.
     pub fn receivers_of(&mut self, topic_name: &TopicName) -> Arc<Receivers> {
         if let Some(receivers) = self.receivers.get(topic_name) {
@@ -274,9 +284,16 @@ impl Subscriptions {
             self.shared.for_each_match(topic_name, |_, group| found.groups.push(group.clone()));
         }
         let receivers = Arc::new(found);
-        if self.receivers.len() >= limits::ROUTE_CACHE_ENTRIES {
-            self.receivers.clear();
+        if topic_name.as_str().len() > limits::CACHED_TOPIC_BYTES_MAX {
+            return receivers;
         }
+        let bytes = receivers.bytes() + limits::CACHED_TOPIC_BYTES_MAX;
+        if self.receivers.len() >= limits::ROUTE_CACHE_ENTRIES
+            || self.receivers_bytes + bytes > limits::ROUTE_CACHE_BYTES
+        {
+            self.forget_receivers();
+        }
+        self.receivers_bytes += bytes;
         // A copy of its own: the name is a slice of a whole read buffer.
         self.receivers.insert(topic_name.detached(), receivers.clone());
         receivers

@@ -24,6 +24,33 @@ impl Receivers {
     pub fn is_empty(&self) -> bool {
         self.sessions.is_empty() && self.groups.is_empty()
     }
+
+    /// About how many bytes this takes, as long as it is kept.
+    pub(super) fn bytes(&self) -> usize {
+        let of_sessions: usize = self.sessions.iter().map(Receiver::bytes).sum();
+        size_of::<Receivers>() + of_sessions + size_of_val(self.groups.as_slice())
+    }
+}
+
+/// A message on its way into queues.
+pub(super) struct Outgoing {
+    pub(super) message: Arc<ApplicationMessage>,
+    is_detached: bool,
+}
+
+impl Outgoing {
+    pub(super) fn new(message: ApplicationMessage) -> Outgoing {
+        Outgoing { message: Arc::new(message), is_detached: false }
+    }
+
+    /// The message for one more queue. Where it waits, it does not keep the whole read buffer that it came in: it is copied
+    /// out, once for all who wait.
+    pub(super) fn for_queue(&mut self, queue: &DeliveryQueue) -> Arc<ApplicationMessage> {
+        if !self.is_detached && queue.is_behind() {
+            (self.message, self.is_detached) = (Arc::new(self.message.detached()), true);
+        }
+        self.message.clone()
+    }
 }
 
 /// One session that gets a topic's messages, with all its matching subscriptions taken together: one delivery
@@ -86,6 +113,14 @@ impl Receiver {
     ) -> Receiver {
         let own = if options.no_local { OwnMessages::None } else { OwnMessages::AsOthers };
         Receiver { session_id, queue, durable, terms: Terms::of(options, identifier), own }
+    }
+
+    fn bytes(&self) -> usize {
+        let own = match &self.own {
+            OwnMessages::Apart(own) => size_of::<Terms>() + size_of_val(own.identifiers.as_slice()),
+            _ => 0,
+        };
+        size_of::<Receiver>() + size_of_val(self.terms.identifiers.as_slice()) + own
     }
 
     /// One more subscription of the session matches.

@@ -1,11 +1,14 @@
 //! Which subscriptions of a session count for a message, and which sessions share one.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use mqtt::Properties;
 use mqtt::packet::SubscriptionOptions;
 
 use super::*;
 use crate::delivery_queue::{AbsentSubscriber, QueueLimits, SlowSubscriber};
+use crate::messages::RetainedWish;
 
 struct Scene {
     subscriptions: Subscriptions,
@@ -29,7 +32,8 @@ impl Scene {
     fn new(sessions: usize) -> Scene {
         let queue = |_| {
             let (slow, absent) = (SlowSubscriber::DropNewest, AbsentSubscriber::DropNewest);
-            let limits = QueueLimits { messages_max: 100, bytes_max: 100_000, slow, absent };
+            let slow_patience = Duration::from_secs(10);
+            let limits = QueueLimits { messages_max: 100, bytes_max: 100_000, slow, slow_patience, absent };
             let queue = DeliveryQueue::new(limits);
             queue.set_connected(true);
             queue.lock().set_window(100, 100, None);
@@ -45,7 +49,7 @@ impl Scene {
             subscriptions: Vec::new(),
             subscription_identifier: Some(identifier),
             durable: None,
-            restored: false,
+            retained: RetainedWish::None,
         };
         let filter = filter(text);
         if filter.shared().is_some() {

@@ -68,6 +68,9 @@ impl Model {
     pub fn apply(&mut self, offset: u64, at_micros: u64, step: &Step) {
         match step {
             Step::Gap | Step::Garbage => {}
+            Step::Change(Change::RetainedForgotten { topic_names }) => {
+                self.retained.retain(|topic, _| topic_names.iter().all(|name| name.as_str() != topic));
+            }
             Step::Change(change) => {
                 self.apply_to_sessions(offset, change.clone());
                 self.apply_to_upstreams(change.clone());

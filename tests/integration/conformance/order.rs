@@ -80,7 +80,6 @@ in_both_versions! {
         assert_same(&listener.texts_before("end"), &wanted, "over seven topics");
     }
 
-    #[ignore = "what is live goes out while the SUBACK and the retained messages behind it wait"]
     fn a_live_message_does_not_overtake_the_retained_one_before_it(version: Version) {
         let scene = Scene::new(version);
         for round in 0..50 {

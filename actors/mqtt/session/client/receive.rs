@@ -17,7 +17,8 @@ impl ClientSession {
     ///
     /// All that it adds to the output is at most a quarter longer than what was read.
     pub fn receive(&mut self, buffer: &mut BytesMut, now: Instant) -> Option<Event> {
-        let limits = DecodeLimits { packet_bytes_max: self.options.packet_bytes_max.max(1) as usize };
+        let packet_bytes_max = self.options.packet_bytes_max.max(1) as usize;
+        let limits = DecodeLimits { packet_bytes_max, control_bytes_max: packet_bytes_max };
         loop {
             if let Some(event) = self.events.pop_front() {
                 return Some(event);

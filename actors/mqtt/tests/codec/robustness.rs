@@ -10,7 +10,7 @@ use proptest::sample::Index;
 
 use crate::packets::packet;
 
-const LIMITS: DecodeLimits = DecodeLimits { packet_bytes_max: 1 << 20 };
+const LIMITS: DecodeLimits = DecodeLimits { packet_bytes_max: 1 << 20, control_bytes_max: 1 << 20 };
 
 /// One change to the bytes of a valid packet.
 #[derive(Clone, Debug)]

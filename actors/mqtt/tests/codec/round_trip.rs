@@ -27,9 +27,9 @@ proptest! {
         prop_assert_eq!(encode(&packet, version, &mut buffer), Ok(()));
         prop_assert_eq!(buffer.len(), encoded_len(&packet, version));
         // The limit is met exactly, and missed by one.
-        let limits = DecodeLimits { packet_bytes_max: buffer.len() - 1 };
+        let limits = DecodeLimits { packet_bytes_max: buffer.len() - 1, ..DecodeLimits::default() };
         prop_assert!(decode(&mut buffer.clone(), version, &limits).is_err());
-        let limits = DecodeLimits { packet_bytes_max: buffer.len() };
+        let limits = DecodeLimits { packet_bytes_max: buffer.len(), ..DecodeLimits::default() };
         prop_assert_eq!(decode(&mut buffer, version, &limits), Ok(Some(packet)));
         prop_assert!(buffer.is_empty());
     }
