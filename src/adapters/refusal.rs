@@ -257,6 +257,19 @@ mod tests {
     }
 
     #[test]
+    fn an_unfinished_packet_is_refused_with_quota_exceeded_and_counted() {
+        let Refusal { label, quota, answer, .. } = Refusal::unfinished(V5);
+        assert_eq!((label, quota), ("refused", Some(Quota::ReceivingBytes)));
+        assert!(
+            matches!(answer, Answer::ConnAck { reason_code: ReasonCode::QuotaExceeded, .. }),
+            "{answer:?}"
+        );
+        let too_long = DecodeError::PacketTooLarge { packet_bytes: 2, packet_bytes_max: 1 };
+        assert_eq!(Refusal::bad_connect(V5, &too_long).quota(), Some(Quota::PacketBytes));
+        assert_eq!(Refusal::bad_connect(V5, &DecodeError::Malformed("text")).quota(), None);
+    }
+
+    #[test]
     fn a_refusal_in_3_1_1_is_a_code_or_nothing() {
         let client = Client::unread(V311);
         assert_eq!(connack(&client, ReasonCode::MalformedPacket, "text", None), None);

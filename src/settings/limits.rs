@@ -62,7 +62,7 @@ impl Default for Limits {
             packet_bytes_max: 1024 * 1024,
             receiving_bytes_max: 256 * 1024 * 1024,
             topic_bytes_max: 65_535,
-            topic_levels_max: 200,
+            topic_levels_max: 65_536,
             receive_maximum: 1_000,
             inflight_messages_max: 1_000,
             topic_alias_maximum: 64,

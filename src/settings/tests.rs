@@ -88,7 +88,7 @@ fn without_anything_the_defaults_hold() {
             packet_bytes_max: 1_048_576,
             receiving_bytes_max: 268_435_456,
             topic_bytes_max: 65_535,
-            topic_levels_max: 200,
+            topic_levels_max: 65_536,
             receive_maximum: 1_000,
             inflight_messages_max: 1_000,
             topic_alias_maximum: 64,

@@ -122,7 +122,8 @@ in_both_versions! {
         let mut wire = Wire::open(proxy.mqtt());
         wire.send(&Connect::new(version, &"x".repeat(200)).encode());
         if version.is_v5() {
-            wire.expect(&[0x20, 3, 0, reason::PACKET_TOO_LARGE, 0]);
+            let answer = wire.packet();
+            assert_eq!((answer.kind(), answer.body[1]), (kind::CONNACK, reason::PACKET_TOO_LARGE));
         }
         wire.expect_close();
         assert_eq!(exceeded(&proxy, "packet_bytes"), 1);
@@ -184,7 +185,8 @@ in_both_versions! {
         let mut wire = Wire::open(proxy.mqtt());
         wire.send(&Connect::new(version, "d").will("a/b/c/d/e", "gone").encode());
         if version.is_v5() {
-            wire.expect(&[0x20, 3, 0, reason::TOPIC_NAME_INVALID, 0]);
+            let answer = wire.packet();
+            assert_eq!((answer.kind(), answer.body[1]), (kind::CONNACK, reason::TOPIC_NAME_INVALID));
         }
         wire.expect_close();
         assert_eq!(exceeded(&proxy, "topic"), 1);

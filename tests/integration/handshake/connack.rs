@@ -12,8 +12,8 @@ fn connect() -> Connect {
 
 #[test]
 fn a_property_that_says_the_default_is_left_out() {
-    let settings = "[limits]\npacket_bytes_max = 268435460\nreceive_maximum = 65535\ntopic_alias_maximum = 0\n\
-                    [log]\nhead_bytes_max = 268435460";
+    let settings = "[limits]\npacket_bytes_max = 268435460\nreceiving_bytes_max = 268435460\n\
+                    receive_maximum = 65535\ntopic_alias_maximum = 0\n[log]\nhead_bytes_max = 268435460";
     let proxy = Setup::new().settings(settings).start();
     let (_wire, told) = connack(proxy.mqtt(), &connect());
     assert_eq!(told.properties, []);
