@@ -48,6 +48,8 @@ pub struct Outflow<T> {
     to_resend: VecDeque<PacketId>,
     /// How many of them are PUBREL.
     unsent_releases: usize,
+    /// Whether a message whose PUBREC came on an earlier connection counts towards the Receive Maximum of this one.
+    counts_released: bool,
     receive_maximum: u16,
     /// QoS 2 messages among those in flight, and how many there may be.
     in_flight_qos_2: usize,
@@ -100,6 +102,7 @@ impl<T> Outflow<T> {
             unsent: 0,
             to_resend: VecDeque::new(),
             unsent_releases: 0,
+            counts_released: false,
             receive_maximum: receive_maximum.max(1),
             in_flight_qos_2: 0,
             qos_2_maximum: u16::MAX,
@@ -123,6 +126,13 @@ impl<T> Outflow<T> {
         }
     }
 
+    /// Lets all that is in flight count towards the Receive Maximum. The window of the standard begins anew with each
+    /// connection, but a 3.1.1 broker has one of its own that does not.
+    pub fn count_released(mut self) -> Outflow<T> {
+        self.counts_released = true;
+        self
+    }
+
     /// Bounds QoS 2 messages more tightly than the others: a 3.1.1 broker cannot say how many it bears.
     pub fn set_qos_2_maximum(&mut self, qos_2_maximum: u16) {
         self.qos_2_maximum = qos_2_maximum.max(1);
@@ -136,10 +146,12 @@ impl<T> Outflow<T> {
         for packet_id in reserved {
             self.entries.remove(packet_id);
         }
-        for entry in self.entries.iter_mut() {
-            (entry.sent, entry.counts) = (false, false);
-        }
         (self.unsent, self.counting) = (self.in_flight, 0);
+        for entry in self.entries.iter_mut() {
+            entry.sent = false;
+            entry.counts = self.counts_released && entry.stage == Stage::AwaitPubComp;
+            self.counting += usize::from(entry.counts);
+        }
         self.to_resend = self.ids_at(|_| true).into();
         self.unsent_releases = self.ids_at(|stage| stage == Stage::AwaitPubComp).len();
     }
@@ -279,8 +291,12 @@ impl<T> Outflow<T> {
         match (entry.stage, refused) {
             (Stage::AwaitPubRec, false) => {
                 entry.stage = Stage::AwaitPubComp;
-                // The PUBREL that answers is the one that the connection has not seen.
-                self.unsent -= usize::from(!std::mem::replace(&mut entry.sent, true));
+                if !entry.sent {
+                    // The PUBREL that answers is the one that the connection has not seen.
+                    (entry.sent, entry.counts) = (true, self.counts_released);
+                    self.unsent -= 1;
+                    self.counting += usize::from(entry.counts);
+                }
                 Ok(PubRecOutcome::Release)
             }
             (Stage::AwaitPubRec, true) => {

@@ -85,7 +85,7 @@ impl Outbox {
         let first = PacketId::new((random >> 48) as u16).unwrap_or(PacketId::FIRST);
         Outbox {
             lanes: Lanes::new(reader, filter, max_qos),
-            outflow: Outflow::starting_at(first, limits::UPSTREAM_IN_FLIGHT_MAX),
+            outflow: Outflow::starting_at(first, limits::UPSTREAM_IN_FLIGHT_MAX).count_released(),
             anew: VecDeque::new(),
             is_mixed: false,
             paced_until: None,

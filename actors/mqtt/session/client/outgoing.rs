@@ -58,7 +58,7 @@ impl Outgoing {
             messages: BTreeMap::new(),
             next_unsent: PublishToken(0),
             next_token: PublishToken(0),
-            flow: Outflow::starting_at(first, options.in_flight_max),
+            flow: Outflow::starting_at(first, options.in_flight_max).count_released(),
             by_packet_id: HashMap::default(),
             aliases: OutboundAliases::new(0),
         }
