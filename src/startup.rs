@@ -66,8 +66,8 @@ struct Proxy {
 
 impl Proxy {
     /// Opens the store, binds every address, and only then starts to work.
-    async fn start(settings: Settings) -> Result<Proxy, StartupError> {
-        raise_file_limit();
+    async fn start(mut settings: Settings) -> Result<Proxy, StartupError> {
+        settings.limits.connections_max = connections_max(settings.limits.connections_max);
         let upstreams = settings.upstreams.iter().map(|upstream| upstream.changes.clone()).collect();
         let config_store = ConfigStore::open(&settings.data_dir, settings.secret.clone(), upstreams)
             .map_err(|error| StartupError(error.to_string()))?;
@@ -80,7 +80,7 @@ impl Proxy {
 
         let mut bound = Vec::new();
         for address in &settings.server.listen {
-            let listener = Listener::bind(*address).await;
+            let listener = Listener::bind(*address);
             bound.push(
                 listener.map_err(|error| cannot_listen(*address, "--listen or [server] listen", &error))?,
             );
@@ -248,10 +248,46 @@ fn cannot_listen(address: SocketAddr, setting: &str, error: &std::io::Error) -> 
     StartupError(format!("cannot listen on {address}: {error}; choose another address with {setting}"))
 }
 
-/// Each connection is an open file: takes as many as the system allows.
-fn raise_file_limit() {
-    match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(limit) => log::debug!("up to {limit} open files"),
-        Err(error) => log::warn!("the limit of open files could not be raised: {error}"),
+/// Files that are kept for the log, the store, upstream brokers and the web, so that devices cannot take them.
+const FILES_BESIDE_DEVICES: usize = 128;
+
+/// How many devices may be connected: each one is an open file, of which the process takes as many as the system
+/// allows. Those beyond are told so, which is better than a log that cannot open its next file.
+fn connections_max(wanted: usize) -> usize {
+    let files = match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(files) => usize::try_from(files).unwrap_or(usize::MAX),
+        Err(error) => {
+            log::warn!("the limit of open files could not be raised: {error}");
+            return wanted;
+        }
+    };
+    log::debug!("up to {files} open files");
+    let allowed = connections_within(wanted, files);
+    if allowed < wanted {
+        log::warn!(
+            "limits.connections_max is {wanted}, but the process may open {files} files only: {allowed} devices \
+             are let in; raise the limit (ulimit -n, LimitNOFILE= of systemd, --ulimit nofile= of docker) \
+             to {} or lower the setting",
+            wanted.saturating_add(FILES_BESIDE_DEVICES),
+        );
+    }
+    allowed
+}
+
+fn connections_within(wanted: usize, files: usize) -> usize {
+    wanted.min(files.saturating_sub(FILES_BESIDE_DEVICES).max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_leave_some_files_to_the_rest() {
+        assert_eq!(connections_within(15_000, 1_048_576), 15_000);
+        assert_eq!(connections_within(15_000, 15_128), 15_000);
+        assert_eq!(connections_within(15_000, 15_127), 14_999);
+        assert_eq!(connections_within(50, 64), 1);
+        assert_eq!(connections_within(usize::MAX, usize::MAX), usize::MAX - FILES_BESIDE_DEVICES);
     }
 }

@@ -10,7 +10,7 @@ use actors::connection::Connection;
 use actors::receiving_budget::ReceivingBudget;
 use actors::token_bucket::TokenBucket;
 use prometheus::IntGauge;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 
 use super::admission::{Admission, Admitted, Place};
@@ -18,6 +18,10 @@ use super::handshake::Handshake;
 
 /// How many connections may be without their CONNECT; more wait in the kernel's queue.
 const HANDSHAKES_MAX: usize = 4_096;
+
+/// How many connections may wait in the kernel's queue, where `net.core.somaxconn` allows as many. Devices come back all at
+/// once after an outage; those beyond try again only a second later.
+const BACKLOG: u32 = 4_096;
 
 /// How long the listener rests when the process has no more files or memory for another connection.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
@@ -46,8 +50,12 @@ impl Listener {
     ///
     /// # Errors
     /// Where the address is not ours or the port is taken.
-    pub async fn bind(address: SocketAddr) -> io::Result<Listener> {
-        let socket = TcpListener::bind(address).await?;
+    pub fn bind(address: SocketAddr) -> io::Result<Listener> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // A new start need not wait for connections of the last run to be forgotten.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        let socket = socket.listen(BACKLOG)?;
         let address = socket.local_addr()?;
         Ok(Listener { socket, address })
     }

@@ -8,6 +8,7 @@ mod support;
 
 mod conformance;
 mod conformance_flow;
+mod crowd;
 mod demo;
 mod devices;
 mod durability;

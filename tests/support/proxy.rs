@@ -25,6 +25,7 @@ pub struct Setup {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     data: Option<PathBuf>,
+    files_max: Option<usize>,
 }
 
 /// `mqtt-proxy` with a clean environment, to be run in this directory.
@@ -49,6 +50,7 @@ impl Setup {
             arguments: Vec::new(),
             environment: Vec::new(),
             data: None,
+            files_max: None,
         }
     }
 
@@ -82,6 +84,12 @@ impl Setup {
         self
     }
 
+    /// May open so many files at most, sockets among them.
+    pub fn files_max(mut self, count: usize) -> Setup {
+        self.files_max = Some(count);
+        self
+    }
+
     /// The directory that holds settings and data.
     pub fn home(&self) -> &Path {
         self.home.path()
@@ -104,7 +112,10 @@ impl Setup {
         }
         command.args(&self.arguments);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        command
+        match self.files_max {
+            Some(count) => with_files_max(count, &command),
+            None => command,
+        }
     }
 
     /// Starts it and waits until it is ready.
@@ -128,6 +139,21 @@ impl Setup {
         });
         (process, mqtt, web)
     }
+}
+
+/// The same command, whose process may open so many files.
+fn with_files_max(count: usize, command: &Command) -> Command {
+    let mut limited = Command::new("sh");
+    limited.args(["-c", &format!("ulimit -n {count} && exec \"$0\" \"$@\"")]);
+    limited.arg(command.get_program()).args(command.get_args());
+    limited.current_dir(command.get_current_dir().expect("the proxy has a directory"));
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => limited.env(name, value),
+            None => limited.env_remove(name),
+        };
+    }
+    limited
 }
 
 fn address_after(log: &str, sign: &str) -> SocketAddr {
@@ -172,6 +198,11 @@ impl Proxy {
         self.process.output()
     }
 
+    /// Its resident memory in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        self.process.resident_kib()
+    }
+
     /// Whether the process still runs.
     pub fn is_running(&mut self) -> bool {
         self.process.is_running()
@@ -185,6 +216,16 @@ impl Proxy {
     /// SIGINT, as Ctrl-C sends it.
     pub fn interrupt(&self) {
         self.process.signal("INT");
+    }
+
+    /// SIGSTOP: it does nothing until [`Proxy::thaw`].
+    pub fn freeze(&self) {
+        self.process.signal("STOP");
+    }
+
+    /// SIGCONT.
+    pub fn thaw(&self) {
+        self.process.signal("CONT");
     }
 
     /// Waits until the process has ended.
