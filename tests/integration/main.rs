@@ -6,6 +6,7 @@
 #[macro_use]
 mod support;
 
+mod clients;
 mod conformance;
 mod conformance_flow;
 mod crowd;

@@ -9,6 +9,7 @@ pub mod packets;
 pub mod peers;
 pub mod process;
 pub mod proxy;
+pub mod python;
 pub mod random;
 pub mod receiver;
 pub mod refusals;
