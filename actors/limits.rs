@@ -142,6 +142,9 @@ pub const RETAINED_SWEEP_MESSAGES: usize = 1_024;
 /// Once so much more of an unfinished packet has arrived, its sender is alive although no packet is complete.
 pub const KEEP_ALIVE_BYTES: usize = 1_024;
 
+/// The most Topic Aliases that are used towards one client, where it does not accept fewer.
+pub const OUTBOUND_TOPIC_ALIASES_MAX: u16 = 64;
+
 /// The most messages that go to the Router at once.
 pub const ROUTE_BATCH_MESSAGES: usize = 1_024;
 

@@ -319,5 +319,6 @@ fn client_limits(connect: &Connect, in_flight_max: u16) -> ClientLimits {
         version: connect.protocol_version,
         receive_maximum: receive_maximum.min(in_flight_max),
         packet_bytes_max: packet_bytes_max(connect),
+        topic_alias_maximum: connect.properties.topic_alias_maximum().unwrap_or(0),
     }
 }

@@ -3,6 +3,7 @@
 
 mod answers;
 mod context;
+mod encoding;
 mod ending;
 mod inbound;
 mod journal;

@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use mqtt::packet::acknowledgement::{self, AcknowledgementKind};
-use mqtt::packet::publish::{self, PublishHeader};
 use mqtt::session::{Outflow, PubRecOutcome, Resend, UnexpectedAcknowledgement};
-use mqtt::wire::variable_byte_integer_len;
-use mqtt::{PacketId, Properties, Property, ProtocolVersion, QoS};
+use mqtt::topic::alias::OutboundAliases;
+use mqtt::{PacketId, ProtocolVersion, QoS};
 
+use super::encoding;
 use super::retained::RetainedWaiting;
 use crate::delivery_queue::{DeliveryQueue, Dropped, QueueLimits};
 use crate::limits;
@@ -25,6 +25,8 @@ pub struct Outbound {
     /// Retained messages that subscriptions asked for.
     pub(super) retained: RetainedWaiting,
     moves: Moves,
+    /// The Topic Aliases of the connection, for a client that accepts some.
+    aliases: Option<Box<OutboundAliases>>,
     /// Whether the client has acknowledged something since the last look.
     has_acknowledged: bool,
 }
@@ -58,6 +60,8 @@ pub struct ClientLimits {
     pub receive_maximum: u16,
     /// The longest packet.
     pub packet_bytes_max: usize,
+    /// How many Topic Aliases it accepts.
+    pub topic_alias_maximum: u16,
 }
 
 /// What happened to the messages of one [`Outbound::fill`].
@@ -83,6 +87,7 @@ impl Outbound {
             queue: DeliveryQueue::new(queue_limits),
             retained: RetainedWaiting::default(),
             moves: Moves::default(),
+            aliases: None,
             has_acknowledged: false,
         }
     }
@@ -124,6 +129,8 @@ impl Outbound {
     /// A connection begins: what was in flight goes out again first.
     pub fn connected(&mut self, client: &ClientLimits) {
         self.outflow.resume(client.receive_maximum);
+        let aliases = client.topic_alias_maximum.min(limits::OUTBOUND_TOPIC_ALIASES_MAX);
+        self.aliases = (aliases > 0).then(|| Box::new(OutboundAliases::new(aliases)));
         self.queue.set_connected(true);
         self.retained.connect();
         self.has_acknowledged = true;
@@ -198,7 +205,7 @@ impl Outbound {
                     acknowledgement::encode_success(output, AcknowledgementKind::PubRel, packet_id);
                 }
                 Some(Resend::Publish(packet_id, delivery))
-                    if encoded_len(client, delivery) > client.packet_bytes_max =>
+                    if encoding::encoded_len(client, delivery) > client.packet_bytes_max =>
                 {
                     filled.too_large += 1;
                     let given_up = self.outflow.abandon(packet_id);
@@ -206,7 +213,7 @@ impl Outbound {
                     continue;
                 }
                 Some(Resend::Publish(packet_id, delivery)) => {
-                    encode(output, client, delivery, Some(packet_id), true, now);
+                    encoding::publish_again(output, client, delivery, packet_id, now);
                 }
             }
             filled.packets += 1;
@@ -257,12 +264,12 @@ impl Outbound {
         now: Instant,
         filled: &mut Filled,
     ) {
-        if remaining_expiry(&delivery, now) == Some(0) {
+        if encoding::remaining_expiry(&delivery, now) == Some(0) {
             filled.expired += 1;
             self.moves.done.extend(delivery.offset);
             return;
         }
-        if encoded_len(client, &delivery) > client.packet_bytes_max {
+        if encoding::encoded_len(client, &delivery) > client.packet_bytes_max {
             filled.too_large += 1;
             self.moves.done.extend(delivery.offset);
             return;
@@ -270,15 +277,16 @@ impl Outbound {
         filled.delivered += 1;
         filled.packets += 1;
         filled.payload_bytes += delivery.message.payload.len() as u64;
+        let aliases = self.aliases.as_deref_mut();
         if delivery.qos == QoS::AtMostOnce {
-            return encode(output, client, &delivery, None, false, now);
+            return encoding::publish(output, client, &delivery, None, aliases, now);
         }
         let packet_id = self.outflow.send(delivery.qos, delivery.clone());
         if let (Some(packet_id), Some(offset)) = (packet_id, delivery.offset) {
             self.moves.sent.push((packet_id, offset));
             self.moves.hold_output |= delivery.qos == QoS::ExactlyOnce;
         }
-        encode(output, client, &delivery, packet_id, false, now);
+        encoding::publish(output, client, &delivery, packet_id, aliases, now);
     }
 
     /// PUBACK arrived.
@@ -334,62 +342,4 @@ fn ignore_repeated(result: Result<(), UnexpectedAcknowledgement>) -> Result<(), 
         Err(UnexpectedAcknowledgement::NotFound) => Ok(()),
         other => other,
     }
-}
-
-/// The seconds that a message has left, where it expires at all.
-fn remaining_expiry(delivery: &Delivery, now: Instant) -> Option<u32> {
-    if delivery.message.properties.is_empty() {
-        return None;
-    }
-    let interval = delivery.message.properties.message_expiry_interval()?;
-    let waited_secs = now.saturating_duration_since(delivery.received_at).as_secs();
-    Some(u32::try_from(waited_secs).map_or(0, |waited| interval.saturating_sub(waited)))
-}
-
-fn encoded_len(client: &ClientLimits, delivery: &Delivery) -> usize {
-    let message = &delivery.message;
-    let identifiers = delivery.subscription_identifiers.iter();
-    let identifiers: usize = identifiers.map(|id| 1 + variable_byte_integer_len(*id as usize)).sum();
-    let properties = message.properties.as_bytes().len() + identifiers;
-    let topic = message.topic_name.as_str().len();
-    publish::encoded_len_parts(client.version, delivery.qos, topic, properties, message.payload.len())
-}
-
-/// The properties as this client gets them: what is left of the expiry `[MQTT-3.3.2-6]`, and the identifiers
-/// of its subscriptions. `None` where they go out as they are.
-fn properties_for(client: &ClientLimits, delivery: &Delivery, now: Instant) -> Option<Properties> {
-    if !client.version.is_v5() {
-        return None;
-    }
-    let left = remaining_expiry(delivery, now);
-    if left.is_none() && delivery.subscription_identifiers.is_empty() {
-        return None;
-    }
-    let mut properties = delivery.message.properties.clone();
-    if let Some(left) = left {
-        properties = properties.set_message_expiry_interval(left.max(1));
-    }
-    for identifier in &delivery.subscription_identifiers {
-        properties = properties.with(Property::SubscriptionIdentifier(*identifier));
-    }
-    Some(properties)
-}
-
-/// Appends the PUBLISH. Its fields were checked when the message was received, so it can always be encoded.
-fn encode(
-    output: &mut BytesMut,
-    client: &ClientLimits,
-    delivery: &Delivery,
-    packet_id: Option<PacketId>,
-    dup: bool,
-    now: Instant,
-) {
-    let message = &delivery.message;
-    let header = PublishHeader { dup, qos: delivery.qos, retain: delivery.retain, packet_id };
-    let own = properties_for(client, delivery, now);
-    let properties = own.as_ref().unwrap_or(&message.properties).as_bytes();
-    let topic_name = message.topic_name.as_str();
-    let encoded =
-        publish::encode_parts(output, client.version, header, topic_name, properties, &message.payload);
-    debug_assert!(encoded.is_ok(), "a delivery is a checked PUBLISH");
 }

@@ -234,3 +234,29 @@ fn an_alias_set_by_a_repeated_publish_counts() {
     assert_eq!(speaker.answer(kind::PUBACK, 4), 0);
     assert_eq!([listener.receive().text(), listener.receive().text()], ["once", "by alias"]);
 }
+
+#[test]
+fn a_client_that_accepts_aliases_gets_the_topic_once_and_then_its_alias() {
+    let scene = Scene::new(Version::V5);
+    let topics = [scene.topic("one"), scene.topic("two"), scene.topic("three")];
+    let connect = scene.connect("listener").property(property::TOPIC_ALIAS_MAXIMUM, Value::Two(2));
+    let mut listener = scene.talker_with(&connect);
+    assert_eq!(listener.subscribe(1, &[(&scene.topic("#"), 1)]), [1]);
+    let mut speaker = scene.device("speaker");
+    let mut known: HashMap<u32, String> = HashMap::new();
+    for (number, index) in [0, 0, 1, 0, 1, 2, 2].into_iter().enumerate() {
+        speaker.say(&topics[index], &number.to_string(), 1);
+        let message = listener.message();
+        listener.ack(kind::PUBACK, message.id);
+        let alias = alias_of(&message).expect("there is an alias for it");
+        assert!((1..=2).contains(&alias), "{alias}");
+        if message.topic.is_empty() {
+            assert_eq!(known.get(&alias), Some(&topics[index]), "message {number}");
+        } else {
+            assert!(number != 1 && number != 4 && number != 6, "the topic is known");
+            assert_eq!(message.topic, topics[index]);
+            known.insert(alias, message.topic);
+        }
+        assert_eq!(message.payload, number.to_string().into_bytes());
+    }
+}
