@@ -264,8 +264,7 @@ impl State {
     fn has_room_for(&self, bytes: usize) -> bool {
         let has_places = self.is_connected || self.entries.len() < self.limits.messages_max;
         // One message that is larger than all is no reason to send none.
-        has_places
-            && (self.bytes + bytes <= self.limits.bytes_max || (self.is_connected && self.entries.is_empty()))
+        has_places && (self.bytes + bytes <= self.limits.bytes_max || self.entries.is_empty())
     }
 
     fn drops_oldest(&self) -> bool {

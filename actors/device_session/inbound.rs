@@ -14,11 +14,21 @@ use mqtt::session::{Arrival, PubRecOutcome, SessionEnd, UnexpectedAcknowledgemen
 use mqtt::{Message as ApplicationMessage, PacketId, Properties, QoS, ReasonCode};
 
 use super::answers::{Answer, Due};
-use super::{DeviceSession, Ending, Progress};
+use super::{DeviceSession, Ending};
 use crate::messages::{ExactlyOnce, Route, Routed, Subscribe, Subscribed, Unsubscribe};
 use crate::promise::Promise;
 use crate::store::{Change, SessionKey};
 use crate::{Origin, Quota, limits};
+
+/// Whether the packets that came in are handled.
+pub enum Progress {
+    /// All of them.
+    Done,
+    /// The Router was asked something; the rest follows after its answer.
+    Asked,
+    /// The rest has to wait for others.
+    Waiting,
+}
 
 /// Packets that were read and not handled yet, and what becomes of those that are being handled.
 #[derive(Default)]

@@ -42,7 +42,7 @@ use crate::{Quota, limits};
 use answers::Answer;
 pub use context::{OnMessageRate, SessionContext, SessionLimits};
 use ending::Ending;
-use inbound::Pending;
+use inbound::{Pending, Progress};
 use outbound::{ClientLimits, Outbound};
 use presence::Presence;
 use quotas::MessageRate;
@@ -323,16 +323,6 @@ impl DeviceSession {
             log::error!("client {}: {error}", self.client_id);
         }
     }
-}
-
-/// Whether the packets that came in are handled.
-enum Progress {
-    /// All of them.
-    Done,
-    /// The Router was asked something; the rest follows after its answer.
-    Asked,
-    /// The rest has to wait for others.
-    Waiting,
 }
 
 impl Actor for DeviceSession {

@@ -59,7 +59,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
-            packet_bytes_max: 1024 * 1024,
+            packet_bytes_max: PACKET_BYTES_MAX,
             receiving_bytes_max: 256 * 1024 * 1024,
             topic_bytes_max: 65_535,
             topic_levels_max: 65_536,
@@ -115,7 +115,18 @@ pub(super) struct RawLimits {
     pub keep_alive_secs_max: u16,
 }
 
+/// The default of `limits.packet_bytes_max`.
+const PACKET_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 impl RawLimits {
+    /// Lets the default for packets give way to what the log's memory and unfinished packets may take. Whoever chose
+    /// another value has to see to it that they fit.
+    pub fn fit_into(&mut self, head_bytes_max: usize) {
+        if self.packet_bytes_max == PACKET_BYTES_MAX {
+            self.packet_bytes_max = PACKET_BYTES_MAX.min(head_bytes_max).min(self.receiving_bytes_max);
+        }
+    }
+
     /// Every value was checked in its layer already; this says so where a choice was not.
     pub fn check(self) -> Result<Limits, String> {
         let wrong = |key: &str, text: &str| format!("limits.{key}: '{text}' is not known");

@@ -114,7 +114,7 @@ impl Default for RawSettings {
 
 impl RawSettings {
     /// Checks what no single key shows.
-    pub fn check(self) -> Result<Settings, SettingsError> {
+    pub fn check(mut self) -> Result<Settings, SettingsError> {
         let mut problems = Vec::new();
         let auth = &self.auth;
         if auth.require_auth && (auth.username.is_empty() || auth.password.is_empty()) {
@@ -122,6 +122,7 @@ impl RawSettings {
                 "auth.require_auth is true, so auth.username and auth.password must be given too".to_owned(),
             );
         }
+        self.limits.fit_into(self.log.head_bytes_max);
         let (head, packet) = (self.log.head_bytes_max, self.limits.packet_bytes_max);
         if head < packet {
             problems.push(format!(

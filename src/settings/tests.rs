@@ -85,7 +85,7 @@ fn without_anything_the_defaults_hold() {
     assert_eq!(
         settings.limits,
         Limits {
-            packet_bytes_max: 1_048_576,
+            packet_bytes_max: 16_777_216,
             receiving_bytes_max: 268_435_456,
             topic_bytes_max: 65_535,
             topic_levels_max: 65_536,
@@ -414,6 +414,11 @@ fn keys_that_do_not_fit_together_are_told() {
         problems_of_file("[log]\nhead_bytes_max = 1048576\n[limits]\npacket_bytes_max = 2000000"),
         ["log.head_bytes_max is 1048576; it must be at least limits.packet_bytes_max, which is 2000000"]
     );
+    let directory = Directory::new();
+    let path = directory.file("site.toml", "[log]\nhead_bytes_max = 2000000");
+    let flags = Flags { config: Some(path), ..Flags::default() };
+    let small = load(&flags, &Environment::default()).expect("settings");
+    assert_eq!(small.limits.packet_bytes_max, 2_000_000, "the default gives way");
     assert_eq!(
         problems_of_file("[limits]\nreceiving_bytes_max = 1048576\npacket_bytes_max = 2000000"),
         [
