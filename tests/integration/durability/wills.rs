@@ -1,7 +1,9 @@
 //! Wills across the death of the process: who comes back in time loses nothing and alarms nobody; for who does not, the
 //! Will is published.
 
+use super::connect_keeper;
 use crate::support::device::Device;
+use crate::support::keeper::Keeper;
 use crate::support::packets::{Connect, Value, property};
 use crate::support::proxy::{Proxy, Setup};
 use crate::support::{Version, wait_until};
@@ -85,6 +87,21 @@ in_both_versions! {
         self::watcher(&proxy, version).disconnect();
         proxy.kill_and_restart();
         assert_eq!(self::watcher(&proxy, version).inbox_after_ping(), Vec::<String>::new());
+    }
+}
+
+in_both_versions! {
+    fn the_will_of_a_device_that_died_with_the_proxy_reaches_the_upstream_brokers_too(version: Version) {
+        let keeper = Keeper::start();
+        let mut proxy = with_grace(0);
+        connect_keeper(&proxy, "site", &keeper, version);
+        let device = Connect::new(version, "device").will("wills", "device is gone");
+        let device = Device::connect_with(proxy.mqtt(), &device);
+        proxy.kill_and_restart();
+        drop(device);
+        wait_until("the broker has the Will", || {
+            keeper.texts_on("wills") == ["device is gone"]
+        });
     }
 }
 
