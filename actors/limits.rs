@@ -145,6 +145,9 @@ pub const KEEP_ALIVE_BYTES: usize = 1_024;
 /// The most Topic Aliases that are used towards one client, where it does not accept fewer.
 pub const OUTBOUND_TOPIC_ALIASES_MAX: u16 = 64;
 
+/// How long a Will of before a restart waits at least: the definitions of the upstream brokers come from another thread.
+pub const RESTORED_WILL_PAUSE: Duration = Duration::from_secs(1);
+
 /// The most messages that go to the Router at once.
 pub const ROUTE_BATCH_MESSAGES: usize = 1_024;
 

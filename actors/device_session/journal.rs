@@ -13,6 +13,7 @@ use mqtt::{Message, Properties, Property, QoS, TopicFilter, TopicName};
 
 use super::DeviceSession;
 use crate::acknowledgement::Policy;
+use crate::limits;
 use crate::message_log::Mark;
 use crate::messages::{Delivery, RetainedWish, Subscribe};
 use crate::promise::Promise;
@@ -188,10 +189,13 @@ impl DeviceSession {
             let grace = Instant::now() + self.shared.limits.restart_will_grace;
             let was_connected = stored.disconnected_at_micros.is_none();
             self.will = Some(Box::new(will_of(message, delay_secs)));
+            // Not before the Router knows its upstream brokers, who are to get it too.
+            let earliest = Instant::now() + limits::RESTORED_WILL_PAUSE;
+            let (due, grace) = (due.max(earliest), grace.max(earliest));
             self.will_at = Some(if was_connected { due.max(grace) } else { due });
             self.has_stored_will = true;
             self.may_return = was_connected;
-            self.ends_at = self.ends_at.map(|at| if was_connected { at.max(grace) } else { at });
+            self.ends_at = self.ends_at.map(|at| at.max(if was_connected { grace } else { earliest }));
         }
         self.inflow.restore(stored.awaiting_release);
         let deliveries = stored.deliveries.into_iter().map(|stored| {
