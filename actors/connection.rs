@@ -160,7 +160,9 @@ impl Connection {
     fn count_received(&self, bytes: usize, packets: usize) {
         if let Some(traffic) = &self.traffic {
             traffic.bytes_received.inc_by(bytes as u64);
-            traffic.packets_received.inc_by(packets as u64);
+            if let Some(counts) = &traffic.packets {
+                counts.received.inc_by(packets as u64);
+            }
         }
     }
 
@@ -291,8 +293,10 @@ impl Connection {
     /// Writes what waits, as far as the transport takes it.
     pub fn poll_flush(&mut self, task: &mut Context<'_>) -> Poll<io::Result<()>> {
         let packets = std::mem::take(&mut self.encoded_packets);
-        if let Some(traffic) = self.traffic.as_ref().filter(|_| packets > 0) {
-            traffic.packets_sent.inc_by(packets);
+        if packets > 0
+            && let Some(counts) = self.traffic.as_ref().and_then(|traffic| traffic.packets.as_ref())
+        {
+            counts.sent.inc_by(packets);
         }
         while !self.output.is_empty() {
             let written = ready!(Pin::new(&mut self.transport).poll_write(task, &self.output))?;

@@ -11,11 +11,28 @@ pub const BROKER_NAME_CHARS_MAX: usize = 128;
 /// The most Topic Filters of one upstream broker.
 pub const BROKER_TOPICS_MAX: usize = 1_000;
 
+/// The most rewrite rules of one upstream broker and direction.
+pub const BROKER_REWRITE_RULES_MAX: usize = 100;
+
+/// The most User Properties that are added to each message of one upstream broker and direction.
+pub const BROKER_USER_PROPERTIES_MAX: usize = 32;
+
 /// The least bound for how far an upstream broker may fall behind, in bytes of the log.
 pub const BROKER_QUEUE_BYTES_MIN: u64 = 64 * 1024;
 
 /// The most upstream brokers.
 pub const BROKERS_MAX: usize = 256;
+
+/// How long what is in flight may take to finish at a server that a broker's definition does not lead to any more.
+pub const UPSTREAM_LEAVE_DEADLINE: Duration = Duration::from_secs(2);
+
+/// How often the ConfigStore looks whether a drain is over, while there is one, and how long it waits for the answer.
+pub const DRAIN_INTERVAL: Duration = Duration::from_millis(100);
+/// See [`DRAIN_INTERVAL`].
+pub const DRAIN_ANSWER_DEADLINE: Duration = Duration::from_secs(2);
+
+/// The longest deadline of a drain.
+pub const DRAIN_SECS_MAX: u64 = 366 * 24 * 3_600;
 
 /// How many messages wait in the mailbox of an actor that others send to.
 pub const MAILBOX_MESSAGES: usize = 1_024;
@@ -50,14 +67,39 @@ pub const LINGER_READS: usize = 256;
 /// How long an attempt to reach an upstream broker may take, from the name look-up to CONNACK.
 pub const UPSTREAM_CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 
+/// How long one address of a broker may take to accept a TCP connection where the name has others to try.
+pub const UPSTREAM_ADDRESS_DEADLINE: Duration = Duration::from_secs(3);
+
+const _: () = assert!(
+    UPSTREAM_ADDRESS_DEADLINE.as_millis() * 2 < UPSTREAM_CONNECT_DEADLINE.as_millis(),
+    "time for others"
+);
+
+/// The most bytes that go out in one frame of a WebSocket connection.
+pub const WEBSOCKET_FRAME_BYTES: usize = 128 * 1024;
+
+/// How much is read at once from a WebSocket connection.
+pub const WEBSOCKET_READ_BYTES: usize = 64 * 1024;
+
+/// How much longer a WebSocket frame may be than a packet: some brokers put several packets into one.
+pub const WEBSOCKET_FRAME_SPARE_BYTES: usize = 64 * 1024;
+
+/// How many connections to brokers may be tried out at once.
+pub const CONNECTION_TESTS_MAX: usize = 4;
+
+/// The longest secret, certificate or key that is read from a file or an environment variable.
+pub const SECRET_BYTES_MAX: usize = 1024 * 1024;
+
 /// The shortest wait before another attempt to reach an upstream broker.
 pub const UPSTREAM_RETRY_FLOOR: Duration = Duration::from_millis(100);
 
 /// The longest wait before another attempt to reach an upstream broker.
 pub const UPSTREAM_RETRY_CEILING: Duration = Duration::from_secs(30);
 
-/// A connection that lasted this long was a success, as is one on which a message was acknowledged: the next failure
-/// starts with the shortest wait again.
+/// The shortest wait before another attempt to reach an upstream broker that said that we may not.
+pub const UPSTREAM_RETRY_DENIED: Duration = Duration::from_secs(60);
+
+/// A connection that lasted this long was a success: the next failure starts with the shortest wait again.
 pub const UPSTREAM_STABLE: Duration = Duration::from_secs(5);
 
 /// The most QoS 1 and 2 messages on their way to one upstream broker, where it does not ask for fewer.
@@ -69,11 +111,34 @@ pub const UPSTREAM_RECEIVE_MAXIMUM: u16 = 1_000;
 /// How long an upstream broker is asked to keep our session without a connection, in seconds: 7 days.
 pub const UPSTREAM_SESSION_EXPIRY_SECS: u32 = 7 * 24 * 3_600;
 
+/// How long what is in flight at a broker may take to be acknowledged before another one goes on in its place.
+pub const UPSTREAM_SETTLE_DEADLINE: Duration = Duration::from_secs(10);
+
 /// How often an upstream broker's actor looks at its clock: Keep Alive, counters.
 pub const UPSTREAM_TICK: Duration = Duration::from_millis(500);
 
 /// How many Topic Filters go into one SUBSCRIBE to an upstream broker (AWS IoT Core accepts no more).
 pub const SUBSCRIBE_FILTERS_MAX: usize = 8;
+
+/// How many Topic Aliases are set at one upstream broker, where it accepts as many: what it accepts costs memory on
+/// both sides.
+pub const UPSTREAM_TOPIC_ALIASES_MAX: u16 = 1_024;
+
+/// Shorter topics, in bytes, get no alias: it would save too little.
+pub const ALIASED_TOPIC_BYTES_MIN: usize = 16;
+
+/// So often a topic comes before it gets an alias.
+pub const TOPIC_ALIAS_AFTER: u8 = 3;
+
+/// How many topics without an alias are remembered, to see which ones come often.
+pub const TOPIC_ALIAS_CANDIDATES: usize = 512;
+
+/// So many dead letters of one upstream broker wait for the Router before the broker's own messages do; those that cannot
+/// wait may be twice as many.
+pub const DEAD_LETTERS_WAITING: usize = 256;
+
+/// As [`DEAD_LETTERS_WAITING`], in bytes.
+pub const DEAD_LETTER_BYTES_WAITING: usize = 1024 * 1024;
 
 /// Once this much waits to be written to an upstream broker, no more is encoded until it is.
 pub const UPSTREAM_OUTPUT_BYTES: usize = 128 * 1024;
@@ -166,6 +231,17 @@ pub const ECHO_PATIENCE: Duration = Duration::from_secs(60);
 /// How many messages are remembered to recognise their echoes by, for each broker that echoes.
 pub const ECHO_CREDITS_MAX: usize = 100_000;
 
+/// How many messages of a connection are watched to see whether a broker that takes us for a bridge sends them back, how
+/// long each may take, and how many of them have to.
+pub const ECHO_TRIAL_MESSAGES: u32 = 20;
+/// See [`ECHO_TRIAL_MESSAGES`].
+pub const ECHO_TRIAL_PATIENCE: Duration = Duration::from_secs(2);
+/// See [`ECHO_TRIAL_MESSAGES`].
+pub const ECHO_TRIAL_MAX: u32 = 3;
+
+/// How many messages are remembered, for all brokers together, to tell copies that other proxies bring round.
+pub const COPIES_MAX: usize = 65_536;
+
 /// How many answers of a client may wait for the disk or for upstream brokers before nothing more is read from it.
 pub const HELD_ANSWERS_MAX: usize = 4_096;
 
@@ -177,6 +253,35 @@ const _: () = assert!(UNFINISHED_BYTES_MIN < CONTROL_PACKET_BYTES_MAX, "a long C
 
 /// How long a publisher waits before it tries again where an upstream broker may not fall behind further.
 pub const QUOTA_RETRY: Duration = Duration::from_millis(100);
+
+/// The most characters in the name of a rule for alerts.
+pub const ALERT_NAME_CHARS_MAX: usize = 128;
+
+/// The most rules for alerts.
+pub const ALERT_RULES_MAX: usize = 64;
+
+/// How often the upstream brokers are held against the rules for alerts.
+pub const ALERT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How many looks at what was dropped are remembered for each broker: those of a minute, and some to spare.
+pub const ALERT_DROP_LOOKS_MAX: usize = 128;
+
+/// An alert of before a restart does not clear so soon after it: what brokers lack has to be found out first.
+pub const ALERT_RESTORE_PAUSE: Duration = Duration::from_secs(5);
+
+/// How many rules and brokers may have alerts that wait for the webhook.
+pub const ALERTS_WAITING_MAX: usize = 4_096;
+
+/// How soon a webhook that took nothing is tried again, and how late.
+pub const WEBHOOK_RETRY_FLOOR: Duration = Duration::from_millis(500);
+/// See [`WEBHOOK_RETRY_FLOOR`].
+pub const WEBHOOK_RETRY_CEILING: Duration = Duration::from_secs(60);
+
+/// An alert that the webhook did not take for so long is given up.
+pub const WEBHOOK_AGE_MAX: Duration = Duration::from_secs(24 * 3_600);
+
+/// How long one attempt to reach the webhook may take.
+pub const WEBHOOK_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How much of the log is written at once at most.
 pub const WRITE_BYTES: usize = 4 * 1024 * 1024;

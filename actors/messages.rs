@@ -1,23 +1,30 @@
 //! Every message between actors, in one table of types. A command is an imperative, an announcement a past
 //! event; what is `Result`-less cannot fail.
 
+mod lifecycle;
+
 use std::sync::{Arc, Mutex};
 
 use actix::prelude::*;
 use mqtt::packet::{Connect, SubscriptionOptions};
 use mqtt::{ClientId, Message as ApplicationMessage, PacketId, QoS, ReasonCode, TopicFilter};
 
+pub use self::lifecycle::{
+    AtRevision, ChangeForwarding, Forwarding, GetBrokerEvents, GetDrained, Reconnect, ReconnectError,
+    RetryNow, ToggleBroker, ValidateBroker, Validation,
+};
 use crate::Origin;
 use crate::authenticator::Authenticated;
 use crate::broker::{BrokerId, SharedBroker};
-use crate::broker_changes::BrokerChanges;
-pub use crate::config_store::ConfigError;
+pub use crate::config_store::{BrokersChanged, ConfigError, ListGroups, UpdateGroup};
 use crate::connection::Connection;
+pub use crate::connection_tester::{ConnectionTest, TestConnection, TooManyTests};
+use crate::definition::BrokerChanges;
 use crate::delivery_queue::DeliveryQueue;
 use crate::message_log::{Laggard, MessageLog};
 use crate::promise::Promise;
 use crate::share_group::ShareGroup;
-pub use crate::snapshots::{LogSnapshot, UpstreamSnapshot, UpstreamState};
+pub use crate::snapshots::{GroupSnapshot, LogSnapshot, UpstreamSnapshot, UpstreamState};
 use crate::start_position::{LogPoint, StartPosition};
 use crate::store::SessionKey;
 
@@ -294,23 +301,6 @@ pub struct UpdateBroker(pub BrokerId, pub BrokerChanges);
 #[rtype(result = "Result<(), ConfigError>")]
 pub struct RemoveBroker(pub BrokerId);
 
-/// Enables a disabled upstream broker and the reverse.
-#[derive(Message)]
-#[rtype(result = "Result<SharedBroker, ConfigError>")]
-pub struct ToggleBroker(pub BrokerId);
-
-// ---- ConfigStore to Router ------------------------------------------------------------------------------
-
-/// The upstream brokers as they are now; answers with the revision that the Router holds afterwards.
-#[derive(Clone, Message)]
-#[rtype(result = "u64")]
-pub struct BrokersChanged {
-    /// Counts the changes; a lower one than the Router holds is stale.
-    pub revision: u64,
-    /// All brokers, enabled or not.
-    pub brokers: Vec<SharedBroker>,
-}
-
 // ---- the web to the Router ------------------------------------------------------------------------------
 
 /// Sends a part of the log to a broker once more, beside what goes there anyway. A replay that runs gives way.
@@ -353,8 +343,12 @@ pub struct GetRouterSnapshot;
 /// The answer to [`GetRouterSnapshot`].
 #[derive(Clone, Debug, Default, MessageResponse)]
 pub struct RouterSnapshot {
+    /// Whether the ConfigStore has said who there is.
+    pub are_brokers_known: bool,
     /// Each upstream broker, in the order of the ConfigStore.
     pub upstreams: Vec<UpstreamSnapshot>,
+    /// Each group of upstream brokers.
+    pub groups: Vec<GroupSnapshot>,
     /// Messages received from devices since the start.
     pub received: u64,
     /// Messages delivered to local subscribers since the start.

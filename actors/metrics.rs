@@ -1,13 +1,16 @@
 //! Named counters, gauges and histograms, made once at start and passed to whoever counts.
 
+mod maker;
+
 use std::sync::Arc;
 
 use prometheus::core::Collector;
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    GaugeVec, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 use crate::Quota;
+use maker::Maker;
 
 /// All metrics of the proxy. The first five names are those that users of 1:N multiplexers know.
 pub struct Metrics {
@@ -24,16 +27,30 @@ pub struct Metrics {
     pub broker_connection_status: IntGaugeVec,
     /// `mqtt_broker_messages_received_total{broker}`: PUBLISH packets that came from an upstream broker.
     pub broker_messages_received: IntCounterVec,
+    /// `mqtt_broker_messages_left_out_total{broker,reason}`: messages of a broker that its definition leaves out.
+    pub broker_messages_left_out: IntCounterVec,
     /// `mqtt_messages_dropped_total{broker,reason}`: messages that an upstream broker will not get.
     pub messages_dropped: IntCounterVec,
     /// `mqtt_broker_lag_messages{broker}`: offsets from the end of the log to the broker's cursor.
     pub broker_lag: IntGaugeVec,
     /// `mqtt_broker_in_flight_messages{broker}`: sent at QoS 1 or 2 and not yet acknowledged.
     pub broker_in_flight: IntGaugeVec,
+    /// `mqtt_broker_paused{broker}`: 1 while an enabled broker is paused, else 0.
+    pub broker_paused: IntGaugeVec,
+    /// `mqtt_broker_drain_remaining_messages{broker}`: messages before the drain point of a broker that is drained.
+    pub broker_drain_remaining: IntGaugeVec,
     /// `mqtt_broker_reconnects_total{broker}`: connections after the first one.
     pub broker_reconnects: IntCounterVec,
     /// `mqtt_broker_failures_total{broker,cause}`: failed attempts, lost connections and restarts.
     pub broker_failures: IntCounterVec,
+    /// `mqtt_group_switches_total{group}`: how often a group of brokers changed from one member to another.
+    pub group_switches: IntCounterVec,
+    /// `mqtt_group_lag_messages{group}`: offsets from the end of the log to the lowest cursor of the group.
+    pub group_lag: IntGaugeVec,
+    /// `mqtt_group_oldest_unsent_seconds{group}`: age of the oldest message that the group has not acknowledged.
+    pub group_oldest_unsent: IntGaugeVec,
+    /// `mqtt_group_active_members{group}`: members that are connected and get messages.
+    pub group_active: IntGaugeVec,
     /// `mqtt_connections_total{listener}`: connections accepted since the start.
     pub connections: IntCounterVec,
     /// `mqtt_connections_refused_total{reason}`: connections that never became a session; the reasons are `tls`, `http`,
@@ -59,8 +76,26 @@ pub struct Metrics {
     pub broker_lag_bytes: IntGaugeVec,
     /// `mqtt_broker_oldest_unsent_seconds{broker}`: age of the oldest message that the broker has not acknowledged.
     pub broker_oldest_unsent: IntGaugeVec,
+    /// `mqtt_broker_messages_downgraded_total{broker}`: sent at a lower QoS, because the broker takes no higher one.
+    pub broker_downgraded: IntCounterVec,
+    /// `mqtt_broker_retain_stripped_total{broker}`: sent without RETAIN, because the broker does not take it.
+    pub broker_retain_stripped: IntCounterVec,
+    /// `mqtt_broker_bytes_received_total{broker}`: of MQTT, below it may be TLS or WebSocket.
+    pub broker_bytes_received: IntCounterVec,
+    /// `mqtt_broker_bytes_sent_total{broker}`: of MQTT, below it may be TLS or WebSocket.
+    pub broker_bytes_sent: IntCounterVec,
     /// `mqtt_acknowledgements_overdue_total`: acknowledgements whose upstream brokers did not answer in time.
     pub acknowledgements_overdue: IntCounter,
+    /// `mqtt_alerts_firing{alert,broker}`: 1 while the alert fires.
+    pub alerts_firing: IntGaugeVec,
+    /// `mqtt_broker_circuit_state{broker}`: 0 closed, 1 half open, 2 open.
+    pub broker_circuit: IntGaugeVec,
+    /// `mqtt_broker_degraded{broker}`: 1 while connected to the broker and one of its thresholds is passed, else 0.
+    pub broker_degraded: IntGaugeVec,
+    /// `mqtt_broker_last_acknowledged_seconds{broker}`: how long ago the broker acknowledged something.
+    pub broker_last_acknowledged: IntGaugeVec,
+    /// `mqtt_broker_canary_round_trip_seconds{broker}`: from PUBLISH to PUBACK of the last canary that was answered.
+    pub broker_canary: GaugeVec,
     /// `mqtt_log_file_bytes`: the log's files.
     pub log_file_bytes: IntGauge,
     /// `mqtt_log_stored_offset`: everything below it survives the death of the process.
@@ -95,10 +130,16 @@ pub struct Traffic {
     pub bytes_received: IntCounter,
     /// Bytes written.
     pub bytes_sent: IntCounter,
-    /// Control Packets of all types that came in.
-    pub packets_received: IntCounter,
-    /// Control Packets of all types that went out.
-    pub packets_sent: IntCounter,
+    /// Control Packets of all types, where they are counted.
+    pub packets: Option<PacketCounts>,
+}
+
+/// Control Packets of all types.
+pub struct PacketCounts {
+    /// Those that came in.
+    pub received: IntCounter,
+    /// Those that went out.
+    pub sent: IntCounter,
 }
 
 /// Upper bounds of the latency histogram in seconds: 50 us to 10 s.
@@ -146,6 +187,11 @@ impl Metrics {
                 "messages received from a broker",
                 &["broker"],
             )?,
+            broker_messages_left_out: maker.counters(
+                "mqtt_broker_messages_left_out_total",
+                "messages received from a broker and not taken, by its definition",
+                &["broker", "reason"],
+            )?,
             messages_dropped: maker.counters(
                 "mqtt_messages_dropped_total",
                 "messages that a broker will not get",
@@ -154,6 +200,16 @@ impl Metrics {
             broker_lag: maker.gauges(
                 "mqtt_broker_lag_messages",
                 "messages between the end of the log and what the broker has acknowledged",
+                &["broker"],
+            )?,
+            broker_paused: maker.gauges(
+                "mqtt_broker_paused",
+                "1 while an enabled broker is paused, else 0",
+                &["broker"],
+            )?,
+            broker_drain_remaining: maker.gauges(
+                "mqtt_broker_drain_remaining_messages",
+                "messages that a broker which is being drained has not got",
                 &["broker"],
             )?,
             broker_in_flight: maker.gauges(
@@ -170,6 +226,26 @@ impl Metrics {
                 "mqtt_broker_failures_total",
                 "failed attempts, lost connections and restarts by cause",
                 &["broker", "cause"],
+            )?,
+            group_lag: maker.gauges(
+                "mqtt_group_lag_messages",
+                "messages between the end of the log and the lowest cursor of the group",
+                &["group"],
+            )?,
+            group_oldest_unsent: maker.gauges(
+                "mqtt_group_oldest_unsent_seconds",
+                "age of the oldest message that the group has not acknowledged",
+                &["group"],
+            )?,
+            group_active: maker.gauges(
+                "mqtt_group_active_members",
+                "members of the group that are connected and get messages",
+                &["group"],
+            )?,
+            group_switches: maker.counters(
+                "mqtt_group_switches_total",
+                "changes from one member of a group of brokers to another",
+                &["group"],
             )?,
             connections: maker.counters("mqtt_connections_total", "connections accepted", &["listener"])?,
             connections_refused: maker.counters(
@@ -201,10 +277,57 @@ impl Metrics {
                 "age of the oldest message that the broker has not acknowledged",
                 &["broker"],
             )?,
+            broker_downgraded: maker.counters(
+                "mqtt_broker_messages_downgraded_total",
+                "messages sent at a lower QoS, because the broker takes no higher one",
+                &["broker"],
+            )?,
+            broker_retain_stripped: maker.counters(
+                "mqtt_broker_retain_stripped_total",
+                "messages sent without RETAIN, because the broker does not take it",
+                &["broker"],
+            )?,
+            broker_bytes_received: maker.counters(
+                "mqtt_broker_bytes_received_total",
+                "bytes of MQTT read from the connections to a broker",
+                &["broker"],
+            )?,
+            broker_bytes_sent: maker.counters(
+                "mqtt_broker_bytes_sent_total",
+                "bytes of MQTT written to the connections to a broker",
+                &["broker"],
+            )?,
             acknowledgements_overdue: maker.counter(
                 "mqtt_acknowledgements_overdue_total",
                 "acknowledgements whose upstream brokers did not answer in time",
             )?,
+            alerts_firing: maker.gauges(
+                "mqtt_alerts_firing",
+                "1 while the alert fires for the broker",
+                &["alert", "broker"],
+            )?,
+            broker_circuit: maker.gauges(
+                "mqtt_broker_circuit_state",
+                "0 while connected, 1 while an attempt after a failure is under way, 2 while it waits",
+                &["broker"],
+            )?,
+            broker_degraded: maker.gauges(
+                "mqtt_broker_degraded",
+                "1 while connected to the broker and a threshold of its definition is passed",
+                &["broker"],
+            )?,
+            broker_last_acknowledged: maker.gauges(
+                "mqtt_broker_last_acknowledged_seconds",
+                "time since the broker acknowledged a message",
+                &["broker"],
+            )?,
+            broker_canary: maker.register(GaugeVec::new(
+                Opts::new(
+                    "mqtt_broker_canary_round_trip_seconds",
+                    "from PUBLISH to PUBACK of the last canary that the broker answered",
+                ),
+                &["broker"],
+            )?)?,
             log_file_bytes: maker.gauge("mqtt_log_file_bytes", "bytes of the log's files")?,
             log_stored_offset: maker
                 .gauge("mqtt_log_stored_offset", "everything below it survives the death of the process")?,
@@ -218,10 +341,13 @@ impl Metrics {
                 bytes_received: maker
                     .counter("mqtt_bytes_received_total", "bytes read from device connections")?,
                 bytes_sent: maker.counter("mqtt_bytes_sent_total", "bytes written to device connections")?,
-                packets_received: maker
-                    .counter("mqtt_packets_received_total", "packets of all types received from devices")?,
-                packets_sent: maker
-                    .counter("mqtt_packets_sent_total", "packets of all types sent to devices")?,
+                packets: Some(PacketCounts {
+                    received: maker.counter(
+                        "mqtt_packets_received_total",
+                        "packets of all types received from devices",
+                    )?,
+                    sent: maker.counter("mqtt_packets_sent_total", "packets of all types sent to devices")?,
+                }),
             }),
             payload_bytes_received: maker
                 .counter("mqtt_payload_bytes_received_total", "payload bytes of messages from devices")?,
@@ -264,48 +390,5 @@ impl Metrics {
     /// Where the format cannot express a metric.
     pub fn encode(&self) -> Result<String, prometheus::Error> {
         TextEncoder::new().encode_to_string(&self.registry.gather())
-    }
-}
-
-/// Makes and registers metrics.
-struct Maker<'a>(&'a Registry);
-
-impl Maker<'_> {
-    fn register<C: prometheus::core::Collector + Clone + 'static>(
-        &self,
-        metric: C,
-    ) -> Result<C, prometheus::Error> {
-        self.0.register(Box::new(metric.clone()))?;
-        Ok(metric)
-    }
-
-    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
-        self.register(IntCounter::new(name, help)?)
-    }
-
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
-        self.register(IntCounterVec::new(Opts::new(name, help), labels)?)
-    }
-
-    /// A counter that has every quota from the start, so that an alarm can be set on each.
-    fn quotas(&self) -> Result<IntCounterVec, prometheus::Error> {
-        let help = "how often clients wanted more than a quota allows";
-        let counters = self.counters("mqtt_quota_exceeded_total", help, &["quota"])?;
-        for quota in Quota::ALL {
-            counters.with_label_values(&[quota.name()]).inc_by(0);
-        }
-        Ok(counters)
-    }
-
-    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
-        self.register(IntGauge::new(name, help)?)
-    }
-
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
-        self.register(IntGaugeVec::new(Opts::new(name, help), labels)?)
-    }
-
-    fn latency(&self, name: &str, help: &str) -> Result<Histogram, prometheus::Error> {
-        self.register(Histogram::with_opts(HistogramOpts::new(name, help).buckets(LATENCY_BUCKETS.to_vec()))?)
     }
 }

@@ -158,6 +158,8 @@ impl SessionRegistry {
             assigned,
             limits: &self.context.limits,
             server: &self.context.server,
+            // It is left out where there is no room for it.
+            announcement: None,
         };
         if welcome.connack(false).is_none() {
             let text = "its maximum packet size leaves no room for what it has to know";

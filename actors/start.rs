@@ -7,11 +7,18 @@ use actix::prelude::*;
 use tokio::sync::Notify;
 
 use crate::acknowledgement::Acknowledgements;
+use crate::alerts::{AlertSettings, AlertSources, Alerts};
 use crate::authenticator::{Authenticator, Credentials, Methods};
+use crate::bridge::{Bridge, BridgeOptions};
 use crate::config_store::ConfigStore;
+use crate::connection_tester::ConnectionTester;
 use crate::device_session::{ServerOptions, SessionContext, SessionLimits};
 use crate::message_log::MessageLog;
-use crate::messages::{Attach, Drain, GetRouterSnapshot, GetSessionsSnapshot, Replay, StopReplay};
+use crate::messages::{
+    Attach, Drain, GetBrokerEvents, GetRouterSnapshot, GetSessionsSnapshot, Reconnect, Replay, RetryNow,
+    StopReplay, TestConnection,
+};
+use crate::preview::Preview;
 use crate::router::{RetainedLimits, Router, RouterLimits};
 use crate::session_registry::SessionRegistry;
 use crate::store::StoredState;
@@ -30,8 +37,12 @@ pub struct ActorSettings {
     pub retained: RetainedLimits,
     /// What acknowledgements wait for.
     pub acknowledgements: Acknowledgements,
+    /// What messages carry between proxies.
+    pub bridge: BridgeOptions,
     /// How often the topics below `$SYS` are brought up to date; `None` leaves them out.
     pub sys_interval: Option<Duration>,
+    /// What is worth an alert, and who is told.
+    pub alerts: AlertSettings,
 }
 
 /// The running actors, as far as the doors need them.
@@ -42,12 +53,22 @@ pub struct Actors {
     pub methods: Methods,
     /// Answers for the upstream brokers' definitions.
     pub config_store: Addr<ConfigStore>,
+    /// Tries brokers out.
+    pub connection_tester: Recipient<TestConnection>,
     /// Answers for the Router.
     pub router_snapshot: Recipient<GetRouterSnapshot>,
     /// Begins replays.
     pub replay: Recipient<Replay>,
     /// Ends replays.
     pub stop_replay: Recipient<StopReplay>,
+    /// Makes brokers connect anew.
+    pub reconnect: Recipient<Reconnect>,
+    /// Knows what happened to brokers of late.
+    pub broker_events: Recipient<GetBrokerEvents>,
+    /// Says what would become of a message.
+    pub preview: Recipient<Preview>,
+    /// Ends waits for the next attempt to reach a broker.
+    pub retry: Recipient<RetryNow>,
     /// Answers for the sessions.
     pub sessions_snapshot: Recipient<GetSessionsSnapshot>,
     /// How the log stands.
@@ -55,10 +76,19 @@ pub struct Actors {
     registry: Addr<SessionRegistry>,
     router: Addr<Router>,
     sys_topics: Option<Addr<SysTopics>>,
+    alerts: Option<Addr<Alerts>>,
+}
+
+/// Whoever watches for alerts, where there are rules; without one everything else goes on.
+fn watch(alerts: AlertSettings, sources: AlertSources) -> Option<Alerts> {
+    Alerts::open(alerts, sources).unwrap_or_else(|error| {
+        log::error!("nobody watches for alerts: {error}");
+        None
+    })
 }
 
 /// Starts all actors on this thread, with the state of before; the ConfigStore gets a thread of its own, since it
-/// waits for the disk.
+/// waits for the disk, and shares it with the ConnectionTester, whose handshakes nobody else should wait for.
 pub fn start(
     settings: ActorSettings,
     mut config_store: ConfigStore,
@@ -67,13 +97,14 @@ pub fn start(
     metrics: Arc<Metrics>,
 ) -> Actors {
     let acknowledgements = Arc::new(settings.acknowledgements);
-    let router_limits = RouterLimits {
-        retained: settings.retained,
-        packet_bytes_max: limits::UPSTREAM_PACKET_BYTES_MAX.max(settings.sessions.packet_bytes_max),
-    };
+    let bridge = Arc::new(Bridge::new(&settings.bridge, config_store.instance_id()));
+    let stored = stripped(stored, &bridge);
+    let packet_bytes_max = limits::UPSTREAM_PACKET_BYTES_MAX.max(settings.sessions.packet_bytes_max);
+    let router_limits = RouterLimits { retained: settings.retained, packet_bytes_max };
     let state_changes = Arc::new(Notify::new());
     let router = Router::new(log.clone(), metrics.clone(), router_limits)
         .with_acknowledgements(acknowledgements.clone())
+        .with_bridge(bridge.clone())
         .announcing(state_changes.clone())
         .restored(stored.retained, stored.upstreams)
         .start();
@@ -86,6 +117,7 @@ pub fn start(
         collect_retained: router.clone().recipient(),
         unsubscribe: router.clone().recipient(),
         log: log.clone(),
+        bridge,
         acknowledgements,
         metrics: metrics.clone(),
         connected: 0.into(),
@@ -99,24 +131,54 @@ pub fn start(
         router_snapshot: router.clone().recipient(),
         sessions_snapshot: registry.clone().recipient(),
         state_changes,
-        metrics,
+        metrics: metrics.clone(),
     };
     let sys_topics = settings.sys_interval.map(|interval| SysTopics::new(sources, interval).start());
+    let sources = AlertSources {
+        router: router.clone().recipient(),
+        router_snapshot: router.clone().recipient(),
+        metrics,
+    };
+    let alerts = watch(settings.alerts, sources);
     config_store.set_router(router.clone().recipient());
-    let config_store = ConfigStore::start_in_arbiter(&Arbiter::new().handle(), move |_| config_store);
+    config_store.set_drain_watch(router.clone().recipient());
+    config_store.set_packet_bytes_max(settings.sessions.packet_bytes_max);
+    let beside = Arbiter::new().handle();
+    let config_store = ConfigStore::start_in_arbiter(&beside, move |_| config_store);
+    let connection_tester =
+        ConnectionTester::start_in_arbiter(&beside, move |_| ConnectionTester::new(packet_bytes_max));
     Actors {
         attach: registry.clone().recipient(),
         methods,
         config_store,
+        connection_tester: connection_tester.recipient(),
         router_snapshot: router.clone().recipient(),
         replay: router.clone().recipient(),
         stop_replay: router.clone().recipient(),
+        reconnect: router.clone().recipient(),
+        broker_events: router.clone().recipient(),
+        preview: router.clone().recipient(),
+        retry: router.clone().recipient(),
         sessions_snapshot: registry.clone().recipient(),
         log,
         registry,
         router,
         sys_topics,
+        alerts: alerts.map(Actor::start),
     }
+}
+
+/// The log has messages as they came; devices get them without what they carry for proxies.
+fn stripped(mut stored: StoredState, bridge: &Bridge) -> StoredState {
+    let deliveries = stored.sessions.iter_mut().flat_map(|session| &mut session.deliveries);
+    let queued = deliveries.filter_map(|delivery| delivery.message.as_mut());
+    let retained = stored.retained.iter_mut().map(|retained| &mut retained.message);
+    for message in queued.chain(retained) {
+        if let Some(properties) = bridge.restored_for_devices(&message.properties) {
+            message.properties = properties;
+        }
+    }
+    stored
 }
 
 impl Actors {
@@ -126,6 +188,9 @@ impl Actors {
             // An actor that is gone has nothing left to drain.
             if let Some(sys_topics) = &self.sys_topics {
                 let _ = sys_topics.send(Drain).await;
+            }
+            if let Some(alerts) = &self.alerts {
+                let _ = alerts.send(Drain).await;
             }
             let _ = self.registry.send(Drain).await;
             let _ = self.router.send(Drain).await;

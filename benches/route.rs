@@ -98,14 +98,9 @@ fn take_all(queue: &DeliveryQueue) -> usize {
 
 /// An upstream broker that nobody can connect to: the log keeps what it wants.
 async fn add_absent_upstream(router: &Addr<Router>) {
-    let changes = BrokerChanges {
-        name: Some("absent".to_owned()),
-        address: Some("127.0.0.1".to_owned()),
-        port: Some(1),
-        ..BrokerChanges::default()
-    };
+    let changes = BrokerChanges::new().with("name", "absent").with("address", "127.0.0.1").with("port", 1);
     let broker = changes.create(BrokerId(Uuid::from_u128(1)), BrokerSource::Stored).expect("a broker");
-    let changed = BrokersChanged { revision: 1, brokers: vec![Arc::new(broker)] };
+    let changed = BrokersChanged { revision: 1, brokers: vec![Arc::new(broker)], groups: Vec::new() };
     router.send(changed).await.expect("the Router lives");
 }
 

@@ -6,3 +6,4 @@ pub mod logging;
 pub mod settings;
 pub mod startup;
 pub mod web;
+pub mod webhook;

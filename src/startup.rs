@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::{App, HttpServer};
 use actors::Metrics;
+use actors::alerts::AlertSettings;
 use actors::authenticator::Credentials;
 use actors::config_store::ConfigStore;
 use actors::delivery_queue::QueueLimits;
@@ -26,6 +27,7 @@ use crate::adapters::handshake::Handshake;
 use crate::adapters::tcp::{ConnectionLimits, Listener};
 use crate::settings::{Limits, Settings};
 use crate::web::{self, Readiness, WebState};
+use crate::webhook;
 
 /// Why the proxy could not start: one line that says who must do what.
 #[derive(Debug)]
@@ -69,8 +71,13 @@ impl Proxy {
     async fn start(mut settings: Settings) -> Result<Proxy, StartupError> {
         settings.limits.connections_max = connections_max(settings.limits.connections_max);
         let upstreams = settings.upstreams.iter().map(|upstream| upstream.changes.clone()).collect();
-        let config_store = ConfigStore::open(&settings.data_dir, settings.secret.clone(), upstreams)
-            .map_err(|error| StartupError(error.to_string()))?;
+        let config_store = ConfigStore::open_seeded(
+            &settings.data_dir,
+            settings.secret.clone(),
+            upstreams,
+            settings.seed.as_deref(),
+        )
+        .map_err(|error| StartupError(error.to_string()))?;
         let metrics = Metrics::new().map_err(|error| StartupError(format!("metrics: {error}")))?;
         let metrics = Arc::new(metrics);
         let (storage, stored) =
@@ -159,7 +166,14 @@ fn actor_settings(settings: &Settings) -> ActorSettings {
             bytes_max: limits.retained_bytes_max,
         },
         acknowledgements: settings.acknowledgements.clone(),
+        bridge: settings.bridge.clone(),
         sys_interval: settings.server.sys_interval,
+        alerts: AlertSettings {
+            rules: settings.alerts.rules.clone(),
+            topic: settings.alerts.topic.clone(),
+            ledger: settings.data_dir.join("alerts.json"),
+            post: settings.alerts.webhook.clone().map(webhook::post),
+        },
     }
 }
 
@@ -206,9 +220,14 @@ fn serve_web(
     let address = socket.local_addr()?;
     let state = WebState {
         config_store: actors.config_store.clone(),
+        connection_tester: actors.connection_tester.clone(),
         router: actors.router_snapshot.clone(),
         replay: actors.replay.clone(),
+        retry: actors.retry.clone(),
         stop_replay: actors.stop_replay.clone(),
+        reconnect: actors.reconnect.clone(),
+        broker_events: actors.broker_events.clone(),
+        preview: actors.preview.clone(),
         log: actors.log.clone(),
         sessions: actors.sessions_snapshot.clone(),
         metrics: metrics.clone(),

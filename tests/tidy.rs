@@ -262,11 +262,24 @@ fn the_web_opens_no_file() {
 
 #[test]
 fn only_the_settings_read_the_environment() {
-    let may = ["src/settings/", "src/logging.rs", "src/main.rs", "src/cli/"];
+    // Which variables secret_source.rs may read, `secrets_are_looked_up_in_one_place` holds.
+    let may = ["src/settings/", "src/logging.rs", "src/main.rs", "src/cli/", "actors/secret_source.rs"];
     let found = places(&["env::var", "env::vars", "env::var_os"], |file| {
         !may.iter().any(|start| file.path.starts_with(start))
     });
     assert_none(&found, "The environment is read in src/settings/ and handed on as checked values:");
+}
+
+#[test]
+fn secrets_are_looked_up_in_one_place() {
+    let path = "actors/secret_source.rs";
+    let read = places(&["env::var_os(name)"], |file| file.path == path);
+    assert_eq!(read.len(), 1, "{path} reads one variable, the one that a definition names, in one place");
+    let others =
+        places(&["env::var", "env::vars", "env::vars_os", "env::var_os(\""], |file| file.path == path);
+    assert_none(&others, "A secret's source is the variable that a definition names, and no other:");
+    let found = places(&["strip_prefix(\"env:\")", "strip_prefix(\"file:\")"], |file| file.path != path);
+    assert_none(&found, "What env: and file: stand for is known in actors/secret_source.rs only:");
 }
 
 #[test]

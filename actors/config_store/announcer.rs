@@ -7,7 +7,21 @@ use log::{debug, warn};
 use tokio::sync::watch;
 
 use super::ConfigStore;
-use crate::messages::{BrokersChanged, ConfigError};
+use crate::broker::SharedBroker;
+use crate::broker_group::SharedGroup;
+use crate::messages::ConfigError;
+
+/// The upstream brokers as they are now; answers with the revision that the Router holds afterwards.
+#[derive(Clone, Message)]
+#[rtype(result = "u64")]
+pub struct BrokersChanged {
+    /// Counts the changes; a lower one than the Router holds is stale.
+    pub revision: u64,
+    /// All brokers, enabled or not.
+    pub brokers: Vec<SharedBroker>,
+    /// The groups that have members.
+    pub groups: Vec<SharedGroup>,
+}
 
 /// How long the Router may take to answer before it is told again.
 const ROUTER_ANSWER_DEADLINE: Duration = Duration::from_secs(2);

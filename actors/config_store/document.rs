@@ -1,13 +1,14 @@
 //! What `data/brokers.json` says: its JSON, and the way from there to a checked broker and back.
 
 use openssl::base64;
-use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::secret::{KeyDerivation, ROUNDS_ALLOWED, Vault};
 use crate::BrokerChanges;
-use crate::broker::{Broker, BrokerId, BrokerSource, Secret};
+use crate::broker::{AfterDrain, Broker, BrokerId, BrokerSource, Draining, Secret, is_reference};
+use crate::definition::{self, Field, Pairs};
 
 /// The only version of the file that is written, and that is read.
 pub const VERSION: u32 = 1;
@@ -20,6 +21,16 @@ pub struct Document {
     pub instance_id: Option<Uuid>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption: Option<Encryption>,
+    pub brokers: Vec<Entry>,
+    /// What groups are told; a file of before there were groups has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<Value>,
+}
+
+/// What a new file begins with: definitions as the API takes them.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Seed {
     pub brokers: Vec<Entry>,
 }
 
@@ -42,77 +53,43 @@ pub struct Encryption {
 const CIPHER: &str = "aes-256-gcm";
 const KEY_DERIVATION: &str = "pbkdf2-hmac-sha256";
 
-/// One broker as JSON: the field names that users of the API know.
-#[derive(Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+/// One broker as JSON: the field names that users of the API know. A secret that is encrypted stands under its name with
+/// `_encrypted` behind it.
+#[derive(Default)]
 pub struct Entry {
-    id: Option<Uuid>,
-    pub name: Option<String>,
-    address: Option<String>,
-    port: Option<u32>,
-    client_id_prefix: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    username: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "password")]
-    password: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    password_encrypted: Option<String>,
-    enabled: Option<bool>,
-    use_tls: Option<bool>,
-    insecure_skip_verify: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ca_cert_path: Option<String>,
-    version: Option<String>,
-    keep_alive_secs: Option<u32>,
-    clean_session: Option<bool>,
-    topics: Option<Vec<String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    max_qos: Option<u32>,
-    #[serde(deserialize_with = "text_or_number")]
-    start_at: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    queue_bytes_max: Option<u64>,
-    on_full: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    max_rate_messages: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    max_rate_bytes: Option<u64>,
-    live_first: Option<bool>,
-    bidirectional: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    subscription_topics: Option<Vec<String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    subscription_qos: Option<u32>,
+    fields: Vec<(String, Value)>,
 }
 
-/// A password, or an error that does not show it, as serde's own would.
-fn password<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    match Option::<Value>::deserialize(deserializer)? {
-        None => Ok(None),
-        Some(Value::String(password)) => Ok(Some(password)),
-        Some(_) => Err(serde::de::Error::custom("password must be a text in quotation marks")),
+impl Serialize for Entry {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.fields.iter().map(|(name, value)| (name, value)))
     }
 }
 
-/// A text, or a number as the text that it is written as.
-fn text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    match Option::<Value>::deserialize(deserializer)? {
-        None => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(Value::Number(number)) => Ok(Some(number.to_string())),
-        Some(_) => Err(serde::de::Error::custom("start_at must be a text or a number")),
+impl<'de> Deserialize<'de> for Entry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Entry, D::Error> {
+        Pairs::deserialize(deserializer).map(|Pairs(fields)| Entry { fields })
     }
 }
+
+/// What stands behind the name of a secret that is encrypted.
+const ENCRYPTED: &str = "_encrypted";
 
 impl Document {
     /// What a missing file means.
     pub fn empty() -> Document {
-        Document { version: VERSION, instance_id: None, encryption: None, brokers: Vec::new() }
+        Document {
+            version: VERSION,
+            instance_id: None,
+            encryption: None,
+            brokers: Vec::new(),
+            groups: Vec::new(),
+        }
     }
 
     /// Whether nothing was left to be made up, as in a file that was written by hand.
     pub fn is_complete(&self) -> bool {
-        self.instance_id.is_some() && self.brokers.iter().all(|entry| entry.id.is_some())
+        self.instance_id.is_some() && self.brokers.iter().all(Entry::has_id)
     }
 }
 
@@ -148,100 +125,127 @@ impl Encryption {
 }
 
 impl Entry {
-    /// The broker as the file shows it, with its password encrypted where there is a vault.
+    /// The broker as the file shows it, with its secrets encrypted where there is a vault.
     pub fn of(broker: &Broker, vault: Option<&Vault>) -> Result<Entry, String> {
-        let tls = broker.tls.as_ref();
-        let subscription = broker.subscription.as_ref();
-        let backlog = &broker.backlog;
-        let strings = |filters: &[mqtt::TopicFilter]| {
-            filters.iter().map(|filter| filter.as_str().to_owned()).collect::<Vec<_>>()
-        };
-        let mut entry = Entry {
-            id: Some(broker.id.0),
-            name: Some(broker.name.clone()),
-            address: Some(broker.address.clone()),
-            port: Some(broker.port.into()),
-            client_id_prefix: Some(broker.client_id_prefix.clone()),
-            username: broker.username.clone(),
-            password: None,
-            password_encrypted: None,
-            enabled: Some(broker.enabled),
-            use_tls: Some(tls.is_some()),
-            insecure_skip_verify: Some(tls.is_some_and(|tls| tls.insecure_skip_verify)),
-            ca_cert_path: tls
-                .and_then(|tls| tls.ca_cert_path.as_ref())
-                .map(|path| path.to_string_lossy().into_owned()),
-            version: Some(broker.version_text().to_owned()),
-            keep_alive_secs: Some(broker.keep_alive_secs.into()),
-            clean_session: Some(broker.clean_session),
-            topics: Some(strings(&broker.rule.topics)),
-            max_qos: broker.rule.max_qos.map(|qos| qos.as_u8().into()),
-            start_at: Some(backlog.start_at.to_string()),
-            queue_bytes_max: backlog.queue_bytes_max,
-            on_full: Some(backlog.on_full.as_str().to_owned()),
-            max_rate_messages: backlog.max_rate_messages.map(u64::from),
-            max_rate_bytes: backlog.max_rate_bytes,
-            live_first: Some(backlog.live_first),
-            bidirectional: Some(subscription.is_some()),
-            subscription_topics: subscription.map(|subscription| strings(&subscription.topics)),
-            subscription_qos: subscription.map(|subscription| subscription.qos.as_u8().into()),
-        };
-        match (&broker.password, vault) {
-            (None, _) => {}
-            (Some(password), None) => entry.password = Some(password.reveal().to_owned()),
-            (Some(password), Some(vault)) => {
-                let sealed = vault.seal(password, broker.id);
-                entry.password_encrypted =
-                    Some(sealed.map_err(|error| format!("cannot encrypt a password: {error}"))?);
+        let mut entry = Entry { fields: vec![("id".to_owned(), broker.id.0.to_string().into())] };
+        if broker.revision > 1 {
+            entry.fields.push((REVISION.to_owned(), broker.revision.into()));
+        }
+        if let Some(draining) = &broker.draining {
+            entry.fields.push((DRAINING.to_owned(), draining_shown(draining)));
+        }
+        for field in definition::fields() {
+            match ((field.get)(broker), vault) {
+                (Value::Null, _) => {}
+                (Value::String(secret), Some(vault)) if field.is_secret() && !is_reference(&secret) => {
+                    let sealed = vault.seal(&Secret::new(secret), &context(broker.id, field.name));
+                    let sealed = sealed.map_err(|error| format!("cannot encrypt a secret: {error}"))?;
+                    entry.fields.push((format!("{}{ENCRYPTED}", field.name), sealed.into()));
+                }
+                (value, _) => entry.fields.push((field.name.to_owned(), value)),
             }
         }
         Ok(entry)
     }
 
+    /// Whether the identity is given.
+    fn has_id(&self) -> bool {
+        self.fields.iter().any(|(name, _)| name == "id")
+    }
+
+    /// The name, for messages about the entry.
+    pub fn name(&self) -> Option<&str> {
+        self.fields.iter().find(|(name, _)| name == "name").and_then(|(_, value)| value.as_str())
+    }
+
     /// The broker, or what is wrong with it.
     pub fn check(self, vault: Option<&Vault>) -> Result<Broker, String> {
-        let id = BrokerId(self.id.unwrap_or_else(Uuid::new_v4));
-        let password = match (self.password, self.password_encrypted, vault) {
-            (Some(_), Some(_), _) => {
-                return Err("password: there is a password_encrypted too; remove one".to_owned());
+        let id = self.fields.iter().find(|(name, _)| name == "id");
+        let id = BrokerId(match id {
+            None => Uuid::new_v4(),
+            Some((_, Value::String(text))) => text.parse().map_err(|error| format!("id: {error}"))?,
+            Some(_) => return Err("id: must be a text".to_owned()),
+        });
+        let mut changes = BrokerChanges::new();
+        let (mut draining, mut revision) = (None, 1);
+        for (name, value) in self.fields.into_iter().filter(|(name, _)| name != "id") {
+            if name == REVISION {
+                let problem = || format!("{REVISION}: must be a whole number of 1 or more");
+                revision = value.as_u64().filter(|revision| *revision > 0).ok_or_else(problem)?;
+                continue;
             }
-            (Some(plain), None, _) => Some(Secret::new(plain)),
-            (None, Some(sealed), Some(vault)) => Some(vault.open(&sealed, id).map_err(|_| {
-                "password_encrypted: does not decrypt; set MQTT_PROXY_SECRET to the secret that it was stored with"
-                    .to_owned()
-            })?),
-            (None, Some(_), None) => {
-                return Err("password_encrypted: set MQTT_PROXY_SECRET to the secret that it was stored with"
-                    .to_owned());
+            if name == DRAINING {
+                draining = Some(read_draining(&value)?);
+                continue;
             }
-            (None, None, _) => None,
-        };
-        let changes = BrokerChanges {
-            name: self.name,
-            address: self.address,
-            port: self.port,
-            client_id_prefix: self.client_id_prefix,
-            username: Some(self.username),
-            password: Some(password),
-            enabled: self.enabled,
-            version: self.version,
-            keep_alive_secs: self.keep_alive_secs,
-            clean_session: self.clean_session,
-            use_tls: self.use_tls,
-            insecure_skip_verify: self.insecure_skip_verify,
-            ca_cert_path: Some(self.ca_cert_path),
-            topics: self.topics,
-            max_qos: Some(self.max_qos),
-            start_at: Some(self.start_at),
-            queue_bytes_max: Some(self.queue_bytes_max),
-            on_full: Some(self.on_full),
-            max_rate_messages: Some(self.max_rate_messages),
-            max_rate_bytes: Some(self.max_rate_bytes),
-            live_first: self.live_first,
-            bidirectional: self.bidirectional,
-            subscription_topics: self.subscription_topics,
-            subscription_qos: self.subscription_qos,
-        };
-        changes.create(id, BrokerSource::Stored).map_err(|error| error.to_string())
+            let (name, value) = match sealed_field(&name) {
+                None => (name, value),
+                Some(secret) if changes.get(secret).is_some() => {
+                    return Err(format!("{secret}: there is a {name} too; remove one"));
+                }
+                Some(secret) => (secret.to_owned(), opened(secret, &name, &value, id, vault)?),
+            };
+            if changes.get(&name).is_some() && definition::field(&name).is_some_and(Field::is_secret) {
+                return Err(format!("{name}: there is a {name}{ENCRYPTED} too; remove one"));
+            }
+            changes.set(&name, value).map_err(|error| error.to_string())?;
+        }
+        let broker = changes.create(id, BrokerSource::Stored).map_err(|error| error.to_string())?;
+        Ok(Broker { draining, revision, ..broker })
     }
+}
+
+/// How often the broker was changed: no field of a definition either.
+const REVISION: &str = "revision";
+
+/// A drain that is under way: no field of a definition, since it is ordered and not defined.
+const DRAINING: &str = "draining";
+
+fn draining_shown(draining: &Draining) -> Value {
+    json!({
+        "to_offset": draining.to_offset,
+        "deadline_micros": draining.deadline_micros,
+        "then": draining.then.as_str(),
+    })
+}
+
+fn read_draining(value: &Value) -> Result<Draining, String> {
+    let offset = value["to_offset"].as_u64();
+    let then = value["then"].as_str().and_then(AfterDrain::parse);
+    match (offset, then) {
+        (Some(to_offset), Some(then)) => {
+            Ok(Draining { to_offset, then, deadline_micros: value["deadline_micros"].as_u64() })
+        }
+        _ => Err(format!("{DRAINING}: must have to_offset, deadline_micros and then")),
+    }
+}
+
+/// The secret whose encrypted form has this name.
+fn sealed_field(name: &str) -> Option<&str> {
+    let secret = name.strip_suffix(ENCRYPTED)?;
+    definition::field(secret).is_some_and(Field::is_secret).then_some(secret)
+}
+
+fn opened(
+    secret: &str,
+    name: &str,
+    sealed: &Value,
+    broker: BrokerId,
+    vault: Option<&Vault>,
+) -> Result<Value, String> {
+    let hint = "set MQTT_PROXY_SECRET to the secret that it was stored with";
+    let Some(vault) = vault else { return Err(format!("{name}: {hint}")) };
+    let text = sealed.as_str().ok_or_else(|| format!("{name}: must be a text"))?;
+    let opened = vault.open(text, &context(broker, secret));
+    opened.map(|secret| secret.reveal().into()).map_err(|_| format!("{name}: does not decrypt; {hint}"))
+}
+
+/// What an encrypted secret belongs to, so that it opens in its own place only.
+fn context(broker: BrokerId, field: &str) -> Vec<u8> {
+    let mut context = broker.0.as_bytes().to_vec();
+    // The first secret that there was is bound to its broker alone.
+    if field != "password" {
+        context.extend_from_slice(field.as_bytes());
+    }
+    context
 }

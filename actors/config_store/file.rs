@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 use super::OpenError;
-use super::document::{Document, Encryption, Entry, VERSION, VersionOnly};
+use super::document::{Document, Encryption, Entry, Seed, VERSION, VersionOnly};
+use super::groups::{self, Configured};
 use super::secret::{KeyDerivation, Vault};
 use crate::broker::{BrokerSource, Secret, SharedBroker};
 use crate::limits;
@@ -27,24 +28,32 @@ pub struct BrokersFile {
 }
 
 impl BrokersFile {
-    /// Locks the directory, reads the brokers and makes the file where there is none yet.
+    /// Locks the directory, reads the brokers and makes the file where there is none yet, with the brokers of `seed`.
     pub fn open(
         data_dir: &Path,
         secret: Option<Secret>,
-    ) -> Result<(BrokersFile, Vec<SharedBroker>), OpenError> {
+        seed: Option<&Path>,
+    ) -> Result<(BrokersFile, Vec<SharedBroker>, Configured), OpenError> {
         let lock = lock_directory(data_dir)?;
         let path = data_dir.join(FILE_NAME);
         let document = read_document(&path)?;
         let is_complete = document.as_ref().is_some_and(Document::is_complete);
+        let is_new = document.is_none();
         let document = document.unwrap_or_else(Document::empty);
         let vault = open_vault(&path, document.encryption.as_ref(), secret.as_ref())?;
-        let brokers = check_brokers(&path, document.brokers, vault.as_ref())?;
+        let brokers = match seed.filter(|_| is_new) {
+            None => check_brokers(&path, document.brokers, vault.as_ref())?,
+            Some(seed) => check_brokers(seed, read_seed(seed)?.brokers, vault.as_ref())?,
+        };
+        let wrong = |problem| OpenError::new(format!("{}: groups: {problem}", path.display()));
+        let configured = groups::from_json(document.groups).map_err(wrong)?;
         let instance_id = document.instance_id.unwrap_or_else(Uuid::new_v4);
         let file = BrokersFile { path, instance_id, vault, _lock: lock };
         if !is_complete {
-            file.write(&brokers).map_err(|problem| OpenError::new(format!("cannot write {problem}")))?;
+            file.write(&brokers, &configured)
+                .map_err(|problem| OpenError::new(format!("cannot write {problem}")))?;
         }
-        Ok((file, brokers))
+        Ok((file, brokers, configured))
     }
 
     /// What makes the identities of this installation's command-line brokers its own.
@@ -57,10 +66,10 @@ impl BrokersFile {
         self.vault.is_some()
     }
 
-    /// Replaces the stored brokers; those of other sources are left out. After an error the old file still stands,
+    /// Replaces the stored brokers and what groups are told; brokers of other sources are left out. After an error the old file still stands,
     /// unless only the flush of the directory failed, of which the error speaks too.
-    pub fn write(&self, brokers: &[SharedBroker]) -> Result<(), String> {
-        let bytes = self.render(brokers)?;
+    pub fn write(&self, brokers: &[SharedBroker], configured: &Configured) -> Result<(), String> {
+        let bytes = self.render(brokers, configured)?;
         let new_path = self.path.with_file_name(NEW_FILE_NAME);
         let outcome = write_new(&new_path, &bytes)
             .map_err(|error| format!("{}: {error}", new_path.display()))
@@ -75,7 +84,7 @@ impl BrokersFile {
         sync_directory_of(&self.path)
     }
 
-    fn render(&self, brokers: &[SharedBroker]) -> Result<Vec<u8>, String> {
+    fn render(&self, brokers: &[SharedBroker], configured: &Configured) -> Result<Vec<u8>, String> {
         let stored = brokers.iter().filter(|broker| broker.source == BrokerSource::Stored);
         let entries: Result<Vec<Entry>, String> =
             stored.map(|broker| Entry::of(broker, self.vault.as_ref())).collect();
@@ -84,6 +93,7 @@ impl BrokersFile {
             instance_id: Some(self.instance_id),
             encryption: self.vault.as_ref().map(|vault| Encryption::of(vault.derivation())),
             brokers: entries?,
+            groups: groups::to_json(configured),
         };
         let mut bytes = serde_json::to_vec_pretty(&document).map_err(|error| error.to_string())?;
         bytes.push(b'\n');
@@ -139,6 +149,13 @@ fn read_document(path: &Path) -> Result<Option<Document>, OpenError> {
     }
 }
 
+/// The brokers of a first start.
+fn read_seed(path: &Path) -> Result<Seed, OpenError> {
+    let shown = path.display();
+    let bytes = fs::read(path).map_err(|error| OpenError::new(format!("cannot read {shown}: {error}")))?;
+    serde_json::from_slice(&bytes).map_err(|error| OpenError::new(format!("{shown}: {error}")))
+}
+
 fn open_vault(
     path: &Path,
     encryption: Option<&Encryption>,
@@ -170,7 +187,7 @@ fn check_brokers(
     }
     let mut brokers: Vec<SharedBroker> = Vec::with_capacity(entries.len());
     for (index, entry) in entries.into_iter().enumerate() {
-        let label = entry.name.as_ref().map_or(format!("number {}", index + 1), |name| format!("{name:?}"));
+        let label = entry.name().map_or(format!("number {}", index + 1), |name| format!("{name:?}"));
         let wrong = |problem: &str| OpenError::new(format!("{shown}: broker {label}: {problem}"));
         let broker = entry.check(vault).map_err(|problem| wrong(&problem))?;
         if brokers.iter().any(|other| other.name == broker.name) {

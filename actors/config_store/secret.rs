@@ -1,4 +1,4 @@
-//! Passwords at rest: AES-256-GCM under a key that PBKDF2 derives from the secret of `MQTT_PROXY_SECRET`.
+//! Secrets at rest: AES-256-GCM under a key that PBKDF2 derives from the secret of `MQTT_PROXY_SECRET`.
 
 use openssl::base64;
 use openssl::error::ErrorStack;
@@ -7,7 +7,7 @@ use openssl::pkcs5::pbkdf2_hmac;
 use openssl::rand::rand_bytes;
 use openssl::symm::{Cipher, decrypt_aead, encrypt_aead};
 
-use crate::broker::{BrokerId, Secret};
+use crate::broker::Secret;
 
 /// Rounds of PBKDF2-HMAC-SHA256 for new files: what OWASP asks for.
 pub const ROUNDS: u32 = 600_000;
@@ -38,11 +38,11 @@ impl KeyDerivation {
     }
 }
 
-/// A text that is no sealed password of this broker under this key.
+/// A text that is no sealed secret of this place under this key.
 #[derive(Debug, PartialEq, Eq)]
 pub struct CannotOpen;
 
-/// Seals and opens passwords. The key is derived once, when the vault is made.
+/// Seals and opens secrets. The key is derived once, when the vault is made.
 pub struct Vault {
     derivation: KeyDerivation,
     key: [u8; KEY_BYTES],
@@ -63,25 +63,23 @@ impl Vault {
         &self.derivation
     }
 
-    /// Encrypts the password of this broker: Base64 of nonce, ciphertext and tag.
-    pub fn seal(&self, password: &Secret, broker: BrokerId) -> Result<String, ErrorStack> {
+    /// Encrypts a secret: Base64 of nonce, ciphertext and tag. It opens with the same `context` only.
+    pub fn seal(&self, secret: &Secret, context: &[u8]) -> Result<String, ErrorStack> {
         let mut nonce = [0; NONCE_BYTES];
         rand_bytes(&mut nonce)?;
         let mut tag = [0; TAG_BYTES];
-        let plain = password.reveal().as_bytes();
-        let aad = broker.0.as_bytes();
-        let cipher = encrypt_aead(Cipher::aes_256_gcm(), &self.key, Some(&nonce), aad, plain, &mut tag)?;
+        let plain = secret.reveal().as_bytes();
+        let cipher = encrypt_aead(Cipher::aes_256_gcm(), &self.key, Some(&nonce), context, plain, &mut tag)?;
         Ok(base64::encode_block(&[&nonce[..], &cipher, &tag].concat()))
     }
 
-    /// The password that [`Vault::seal`] encrypted for the same broker.
-    pub fn open(&self, sealed: &str, broker: BrokerId) -> Result<Secret, CannotOpen> {
+    /// The secret that [`Vault::seal`] encrypted with the same context.
+    pub fn open(&self, sealed: &str, context: &[u8]) -> Result<Secret, CannotOpen> {
         let bytes = base64::decode_block(sealed).map_err(|_| CannotOpen)?;
         let (nonce, rest) = bytes.split_at_checked(NONCE_BYTES).ok_or(CannotOpen)?;
         let cipher_bytes = rest.len().checked_sub(TAG_BYTES).ok_or(CannotOpen)?;
         let (cipher, tag) = rest.split_at(cipher_bytes);
-        let aad = broker.0.as_bytes();
-        let plain = decrypt_aead(Cipher::aes_256_gcm(), &self.key, Some(nonce), aad, cipher, tag)
+        let plain = decrypt_aead(Cipher::aes_256_gcm(), &self.key, Some(nonce), context, cipher, tag)
             .map_err(|_| CannotOpen)?;
         String::from_utf8(plain).map(Secret::new).map_err(|_| CannotOpen)
     }
@@ -89,8 +87,6 @@ impl Vault {
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
 
     fn vault(secret: &str, salt: u8) -> Vault {
@@ -99,21 +95,21 @@ mod tests {
     }
 
     #[test]
-    fn a_password_comes_back_for_the_same_broker_and_secret_only() {
-        let broker = BrokerId(Uuid::new_v4());
+    fn a_secret_comes_back_with_the_same_context_and_key_only() {
+        let broker = b"broker a";
         for password in ["", "x", "pässwörd with spaces and \"quotes\"", &"long".repeat(1_000)] {
             let sealed = vault("key", 1).seal(&Secret::new(password), broker).unwrap();
             assert!(password.len() < 2 || !sealed.contains(password));
             assert_eq!(vault("key", 1).open(&sealed, broker).unwrap().reveal(), password);
             assert_eq!(vault("another", 1).open(&sealed, broker), Err(CannotOpen));
             assert_eq!(vault("key", 2).open(&sealed, broker), Err(CannotOpen));
-            assert_eq!(vault("key", 1).open(&sealed, BrokerId(Uuid::new_v4())), Err(CannotOpen));
+            assert_eq!(vault("key", 1).open(&sealed, b"broker b"), Err(CannotOpen));
         }
     }
 
     #[test]
     fn the_same_password_is_never_sealed_to_the_same_text() {
-        let broker = BrokerId(Uuid::new_v4());
+        let broker = b"broker a";
         let vault = vault("key", 1);
         let password = Secret::new("same");
         assert_ne!(vault.seal(&password, broker).unwrap(), vault.seal(&password, broker).unwrap());
@@ -121,7 +117,7 @@ mod tests {
 
     #[test]
     fn damaged_texts_do_not_open_and_do_not_panic() {
-        let broker = BrokerId(Uuid::new_v4());
+        let broker = b"broker a";
         let vault = vault("key", 1);
         for text in ["", "A", "AAAA", "not base64!", &base64::encode_block(&[0; 27]), &"AAAA".repeat(50)] {
             assert_eq!(vault.open(text, broker), Err(CannotOpen), "{text:?}");

@@ -51,35 +51,22 @@ fn problem(data_dir: &Path, secret: Option<Secret>, command_line: Vec<BrokerChan
 }
 
 fn named(name: &str) -> BrokerChanges {
-    BrokerChanges { name: Some(name.to_owned()), address: Some("127.0.0.1".to_owned()), ..Default::default() }
+    BrokerChanges::new().with("name", name).with("address", "127.0.0.1")
 }
 
 fn full(name: &str) -> BrokerChanges {
-    BrokerChanges {
-        port: Some(8_883),
-        client_id_prefix: Some("prefix".to_owned()),
-        username: Some(Some("user".to_owned())),
-        password: Some(secret("top secret")),
-        enabled: Some(false),
-        version: Some("5".to_owned()),
-        keep_alive_secs: Some(17),
-        clean_session: Some(true),
-        use_tls: Some(true),
-        insecure_skip_verify: Some(true),
-        ca_cert_path: Some(Some("/etc/ca.pem".to_owned())),
-        topics: Some(vec!["a/#".to_owned(), "b/+".to_owned()]),
-        max_qos: Some(Some(1)),
-        start_at: Some(Some("2026-01-31T08:00:00Z".to_owned())),
-        queue_bytes_max: Some(Some(65_536)),
-        on_full: Some(Some("reject".to_owned())),
-        max_rate_messages: Some(Some(100)),
-        max_rate_bytes: Some(Some(1_000_000)),
-        live_first: Some(true),
-        bidirectional: Some(true),
-        subscription_topics: Some(vec!["down/#".to_owned()]),
-        subscription_qos: Some(2),
-        ..named(name)
-    }
+    let fields = serde_json::json!({
+        "port": 8_883, "client_id_prefix": "prefix", "username": "user", "password": "top secret",
+        "enabled": false, "version": "5", "keep_alive_secs": 17, "clean_session": true, "use_tls": true,
+        "insecure_skip_verify": true, "ca_cert_path": "/etc/ca.pem", "client_cert_path": "/etc/cert.pem",
+        "client_key_pem": "-----BEGIN PRIVATE KEY-----", "client_key_password": "env:KEY_PASSWORD",
+        "topics": ["a/#", "b/+"], "max_qos": 1, "start_at": "2026-01-31T08:00:00Z",
+        "queue_bytes_max": 65_536, "on_full": "reject", "max_rate_messages": 100, "max_rate_bytes": 1_000_000,
+        "live_first": true, "bidirectional": true, "subscription_topics": ["down/#"], "subscription_qos": 2,
+        "rewrite": [{"from": "a/#", "to": "x/{#}"}], "user_properties": {"site": "7"},
+    });
+    let fields = fields.as_object().unwrap().clone();
+    fields.into_iter().fold(named(name), |changes, (field, value)| changes.with(&field, value))
 }
 
 fn names(store: &ConfigStore) -> Vec<&str> {
@@ -128,6 +115,8 @@ fn a_password_is_encrypted_under_a_secret_and_in_the_clear_without() {
     drop(store);
     let text = fs::read_to_string(dir.file()).unwrap();
     assert!(!text.contains("top secret") && text.contains("password_encrypted"), "{text}");
+    assert!(!text.contains("PRIVATE KEY") && text.contains("client_key_pem_encrypted"), "{text}");
+    assert!(text.contains("env:KEY_PASSWORD"), "a reference is no secret: {text}");
 
     let store = ConfigStore::open(&dir.0, secret("key"), Vec::new()).unwrap();
     assert_eq!(store.brokers()[0].password, secret("top secret"));
@@ -150,16 +139,19 @@ fn what_is_wrong_with_the_file_is_said_in_one_line_and_the_file_stays() {
     };
     let cases = [
         ("{\n  \"version\": 1,\n  \"brokers\": [}\n".to_owned(), vec!["line 3 column 15"]),
-        (broker(r#""address":"h","password":4711"#), vec!["password must be a text", "line 1 column"]),
+        (broker(r#""address":"h","password":4711"#), vec!["broker \"b\": password: must be a text"]),
         (String::new(), vec!["line 1 column 0"]),
         (r#"{"version": 2, "future": []}"#.to_owned(), vec!["version 2 is not known"]),
         (r#"{"brokers": []}"#.to_owned(), vec!["version is missing"]),
         (r#"{"version": 1, "brokers": [], "brokerz": []}"#.to_owned(), vec!["brokerz", "line 1 column"]),
-        (broker(r#""adress":"h""#), vec!["unknown field `adress`", "line 1 column"]),
-        (broker(r#""address":5"#), vec!["invalid type", "line 1 column"]),
+        (broker(r#""adress":"h""#), vec!["broker \"b\": adress: is not a field"]),
+        (broker(r#""address":5"#), vec!["broker \"b\": address: must be a text, not a number"]),
         (broker(r#""address":"h","port":70000"#), vec!["broker \"b\": port: 70000"]),
         (broker(r#""address":"h","topics":["a/#/b"]"#), vec!["broker \"b\": topics: \"a/#/b\""]),
-        (broker(r#""address":"h","start_at":true"#), vec!["start_at must be", "line 1 column"]),
+        (
+            broker(r#""address":"h","start_at":true"#),
+            vec!["broker \"b\": start_at: must be a text or a number"],
+        ),
         (broker(r#""address":"h","start_at":"later""#), vec!["broker \"b\": start_at: \"later\""]),
         (broker(r#""address":"h","start_at":1.5"#), vec!["broker \"b\": start_at: \"1.5\""]),
         (
@@ -250,6 +242,34 @@ fn a_failed_write_changes_nothing() {
 }
 
 #[test]
+fn a_seed_is_taken_by_a_new_directory_only() {
+    let dir = TestDir::new();
+    let seed = dir.0.join("seed.json");
+    let data = dir.0.join("data");
+    let opened = |seed: &Path| ConfigStore::open_seeded(&data, None, Vec::new(), Some(seed));
+    for (content, problem) in [
+        ("{", "seed.json: EOF"),
+        (r#"{"brokers": [], "version": 1}"#, "unknown field `version`"),
+        (r#"{"brokers": [{"name": "a", "adress": "h"}]}"#, "seed.json: broker \"a\": adress: is not a field"),
+    ] {
+        fs::write(&seed, content).unwrap();
+        let line = opened(&seed).err().expect("a bad seed").to_string();
+        assert!(line.contains(problem), "{line}");
+        assert!(!data.join("brokers.json").exists(), "nothing begins with a bad seed");
+    }
+    fs::write(&seed, r#"{"brokers": [{"name": "a", "address": "h"}, {"name": "b", "address": "i"}]}"#)
+        .unwrap();
+    let mut store = opened(&seed).unwrap();
+    assert_eq!(names(&store), ["a", "b"]);
+    let removed = store.brokers()[0].id;
+    store.remove(removed).unwrap();
+    drop(store);
+    assert_eq!(names(&opened(&seed).unwrap()), ["b"], "what was removed does not come back");
+    fs::remove_file(&seed).unwrap();
+    assert_eq!(names(&opened(&seed).unwrap()), ["b"], "nobody looks for it any more");
+}
+
+#[test]
 fn two_proxies_never_share_a_directory() {
     let dir = TestDir::new();
     let first = open(&dir);
@@ -291,7 +311,7 @@ fn names_are_unique_over_both_sources() {
     open(&dir).add(named("a")).unwrap();
     assert!(problem(&dir.0, None, vec![named("a")]).contains("\"a\" is in use by a stored broker"));
     assert!(problem(&dir.0, None, vec![named("b"), named("b")]).contains("two brokers have the name \"b\""));
-    let nameless = BrokerChanges { name: None, ..named("") };
+    let nameless = BrokerChanges::new().with("address", "h");
     assert!(problem(&dir.0, None, vec![nameless]).contains("name: must be given"));
 
     let mut store = ConfigStore::open(&dir.0, None, vec![named("b")]).unwrap();
@@ -357,7 +377,7 @@ async fn every_change_is_stored_and_told_before_it_is_answered() {
     assert_eq!(last(), Some((2, 1)));
     assert!(fs::read_to_string(dir.file()).unwrap().contains(r#""name": "a""#));
 
-    let changes = BrokerChanges { port: Some(1_884), ..Default::default() };
+    let changes = BrokerChanges::new().with("port", 1_884);
     let changed = store.send(UpdateBroker(broker.id, changes)).await.unwrap().unwrap();
     assert_eq!((changed.port, changed.name.as_str(), changed.id), (1_884, "a", broker.id));
     assert_eq!(last(), Some((3, 1)));
@@ -365,6 +385,8 @@ async fn every_change_is_stored_and_told_before_it_is_answered() {
     assert!(!store.send(ToggleBroker(broker.id)).await.unwrap().unwrap().enabled);
     assert!(store.send(ToggleBroker(broker.id)).await.unwrap().unwrap().enabled);
     assert_eq!(last(), Some((5, 1)));
+    // The same as before both toggles, but changed twice more.
+    let changed = SharedBroker::new(Broker { revision: changed.revision + 2, ..Broker::clone(&changed) });
     assert_eq!(store.send(GetBroker(broker.id)).await.unwrap(), Some(changed.clone()));
     assert_eq!(store.send(ListBrokers).await.unwrap(), [changed]);
 
@@ -390,7 +412,7 @@ async fn what_cannot_be_done_is_refused_and_told_to_nobody() {
     let taken = ConfigError::NameInUse("fixed".to_owned());
     assert_eq!(store.send(AddBroker(named("fixed"))).await.unwrap(), Err(taken));
     let wrong = store.send(AddBroker(BrokerChanges::default())).await.unwrap();
-    assert!(matches!(wrong, Err(ConfigError::Field(FieldError { field: "name", .. }))));
+    assert!(matches!(wrong, Err(ConfigError::Field(FieldError { field, .. })) if field == "name"));
     assert_eq!(*heard.lock().unwrap(), [(1, 1)]);
 }
 

@@ -10,6 +10,7 @@ use super::ServerOptions;
 use crate::Metrics;
 use crate::acknowledgement::Acknowledgements;
 use crate::authenticator::Methods;
+use crate::bridge::Bridge;
 use crate::delivery_queue::QueueLimits;
 use crate::message_log::MessageLog;
 use crate::messages::{CollectRetained, Route, Subscribe, Unsubscribe};
@@ -88,6 +89,8 @@ pub struct SessionContext {
     pub unsubscribe: Recipient<Unsubscribe>,
     /// The log, for back pressure.
     pub log: Arc<MessageLog>,
+    /// What keeps messages from going round.
+    pub bridge: Arc<Bridge>,
     /// What acknowledgements wait for.
     pub acknowledgements: Arc<Acknowledgements>,
     /// Counters.

@@ -6,15 +6,16 @@ use actix::prelude::*;
 use mqtt::message::payload_format_fits;
 use mqtt::packet::acknowledgement::AcknowledgementKind;
 use mqtt::packet::{
-    Acknowledgement, Disconnect, Packet, Publish, SubAck, Subscribe as SubscribePacket, UnsubAck,
+    Acknowledgement, Packet, Publish, SubAck, Subscribe as SubscribePacket, UnsubAck,
     Unsubscribe as UnsubscribePacket, ping,
 };
 use mqtt::property::PropertyId;
-use mqtt::session::{Arrival, PubRecOutcome, SessionEnd, UnexpectedAcknowledgement};
+use mqtt::session::{Arrival, PubRecOutcome, UnexpectedAcknowledgement};
 use mqtt::{Message as ApplicationMessage, PacketId, Properties, QoS, ReasonCode};
 
 use super::answers::{Answer, Due};
 use super::{DeviceSession, Ending};
+use crate::bridge::Neighbour;
 use crate::messages::{ExactlyOnce, Route, Routed, Subscribe, Subscribed, Unsubscribe};
 use crate::promise::Promise;
 use crate::store::{Change, SessionKey};
@@ -194,6 +195,13 @@ impl DeviceSession {
             .aliases
             .resolve(topic_name, alias)
             .map_err(|error| Ending::by_server(error.reason_code(), &error.to_string()))?;
+        if packet_id.is_none()
+            && let Some(neighbour) = &mut self.neighbour
+            && let Some(answer) = neighbour.introduced(&topic_name, &payload)
+        {
+            self.queue(&Packet::Publish(answer));
+            return Ok(());
+        }
         let mut reason_code = self.check_topic_name(&topic_name, qos)?;
         let mut arrival = Arrival::New;
         if let Some(packet_id) = packet_id {
@@ -210,7 +218,11 @@ impl DeviceSession {
                 return Err(Ending::by_server(reason_code, "the payload is not UTF-8 as it says"));
             }
         }
-        let is_routed = arrival == Arrival::New && reason_code == ReasonCode::Success;
+        let is_new = arrival == Arrival::New && reason_code == ReasonCode::Success;
+        let topic = topic_name.as_str().as_bytes();
+        let came_round = |neighbour: &Neighbour| neighbour.came_round(topic, &payload, &properties);
+        // A message that came round is acknowledged and forgotten.
+        let is_routed = is_new && !self.neighbour.as_ref().is_some_and(came_round);
         let Some(attachment) = &mut self.attachment else { return Ok(()) };
         attachment.pending.payload_bytes += payload.len() as u64;
         if let Some(packet_id) = packet_id {
@@ -250,7 +262,7 @@ impl DeviceSession {
         }
         let count = batch.len();
         let route = Route {
-            origin: Origin::Device,
+            origin: self.neighbour.as_ref().map_or(Origin::Device, Neighbour::origin),
             publisher: Some(self.id),
             exactly_once: self.durable.and_then(|session| attachment.pending.exactly_once(session)),
             may_refuse: attachment.client.version.is_v5(),
@@ -306,7 +318,10 @@ impl DeviceSession {
     fn subscribe(&mut self, packet: SubscribePacket, context: &mut Context<Self>) {
         let mut reason_codes = Vec::with_capacity(packet.subscriptions.len());
         let mut accepted = Vec::with_capacity(packet.subscriptions.len());
-        for (filter, options) in packet.subscriptions {
+        let is_bridge = self.neighbour.as_ref().is_some_and(Neighbour::is_plain);
+        for (filter, mut options) in packet.subscriptions {
+            // With a shared subscription there is no such thing `[MQTT-3.8.3-4]`.
+            options.no_local |= is_bridge && filter.shared().is_none();
             let reason_code = self.grant(&filter, options);
             reason_codes.push(reason_code);
             if reason_code.is_error() {
@@ -371,20 +386,6 @@ impl DeviceSession {
             let unsuback = UnsubAck { packet_id, properties: Properties::default(), reason_codes };
             session.hold_packet(promise, Packet::UnsubAck(unsuback));
         }));
-    }
-
-    /// DISCONNECT: the connection ends as the client wants it.
-    fn disconnect(&mut self, packet: &Disconnect) -> Ending {
-        if let Some(interval_secs) = packet.properties.session_expiry_interval() {
-            let interval_secs_max = self.shared.limits.session_expiry_secs_max;
-            if self.expiry.change_at_disconnect(interval_secs, interval_secs_max).is_err() {
-                return Ending::protocol_error("DISCONNECT raises a session expiry interval of 0");
-            }
-        }
-        match packet.reason_code {
-            ReasonCode::Success => Ending::by_client(SessionEnd::Normal),
-            _ => Ending::by_client(SessionEnd::Abnormal),
-        }
     }
 }
 

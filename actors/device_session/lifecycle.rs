@@ -7,8 +7,8 @@ use std::task::{Context as Task, Poll};
 use std::time::Instant;
 
 use actix::prelude::*;
-use mqtt::packet::{Connect, Packet, Will};
-use mqtt::session::{Inflow, KeepAlive, SessionExpiry, WillMoment, will_moment};
+use mqtt::packet::{Connect, Disconnect, Packet, Will};
+use mqtt::session::{Inflow, KeepAlive, SessionEnd, SessionExpiry, WillMoment, will_moment};
 use mqtt::topic::alias::InboundAliases;
 use mqtt::{ClientId, ProtocolVersion, ReasonCode};
 
@@ -23,6 +23,7 @@ use super::welcome::{Welcome, effective_keep_alive, packet_bytes_max};
 use super::{Attachment, DeviceSession, Ending, Presence, SessionContext};
 use crate::Origin;
 use crate::acknowledgement::OnDeadline;
+use crate::bridge::Neighbour;
 use crate::message_log::Registration;
 use crate::messages::{Attach, Route, SessionEnded, SessionId, Unsubscribe};
 use crate::promise::HeldAnswers;
@@ -52,6 +53,7 @@ impl DeviceSession {
             gate_registration: Registration::default(),
             reported: Reported::default(),
             to_subscribe: Vec::new(),
+            neighbour: None,
             attachment: None,
             is_connected: Arc::default(),
             outbound,
@@ -84,6 +86,9 @@ impl DeviceSession {
     /// Takes a connection and answers its CONNECT.
     pub(super) fn attach(&mut self, attach: Attach, session_present: bool, assigned: bool) {
         let Attach { connect, connection, authenticated } = attach;
+        // The one of an earlier connection is forgotten first.
+        self.neighbour = None;
+        let neighbour = Neighbour::of(&connect, self.id, &self.shared.bridge);
         let welcome = Welcome {
             connect: &connect,
             authenticated: authenticated.as_ref(),
@@ -91,6 +96,7 @@ impl DeviceSession {
             assigned,
             limits: &self.shared.limits,
             server: &self.shared.server,
+            announcement: neighbour.as_ref().and_then(Neighbour::greeting),
         };
         let connack = welcome.connack(session_present);
         let (version, limits) = (connect.protocol_version, self.shared.limits);
@@ -104,6 +110,7 @@ impl DeviceSession {
                 SessionExpiry::from_clean_session(connect.clean_start, limits.session_expiry_secs_max)
             }
         };
+        self.neighbour = neighbour;
         self.will = connect.will.clone().map(Box::new);
         self.may_return = false;
         self.record_connected(session_present);
@@ -147,6 +154,20 @@ impl DeviceSession {
         // What the client sent behind its CONNECT without waiting for the answer.
         if let Some(attachment) = &mut self.attachment {
             attachment.connection.take_received(attachment.pending.refill());
+        }
+    }
+
+    /// DISCONNECT: the connection ends as the client wants it.
+    pub(super) fn disconnect(&mut self, packet: &Disconnect) -> Ending {
+        if let Some(interval_secs) = packet.properties.session_expiry_interval() {
+            let interval_secs_max = self.shared.limits.session_expiry_secs_max;
+            if self.expiry.change_at_disconnect(interval_secs, interval_secs_max).is_err() {
+                return Ending::protocol_error("DISCONNECT raises a session expiry interval of 0");
+            }
+        }
+        match packet.reason_code {
+            ReasonCode::Success => Ending::by_client(SessionEnd::Normal),
+            _ => Ending::by_client(SessionEnd::Abnormal),
         }
     }
 

@@ -32,6 +32,7 @@ use mqtt::topic::alias::InboundAliases;
 use mqtt::{ClientId, ReasonCode, TopicFilter};
 use tokio::time::Sleep;
 
+use crate::bridge::Neighbour;
 use crate::connection::{Connection, ConnectionError};
 use crate::message_log::Registration;
 use crate::messages::{Drain, Resume, Retire, SessionEnded, SessionId};
@@ -90,6 +91,8 @@ pub struct DeviceSession {
     reported: Reported,
     /// Subscriptions of before a restart that the Router does not know yet.
     to_subscribe: Vec<(TopicFilter, SubscriptionOptions, Option<u32>)>,
+    /// Set where the client is another proxy, or a bridge.
+    neighbour: Option<Neighbour>,
 }
 
 /// The Network Connection with all that belongs to it alone.

@@ -39,6 +39,8 @@ pub struct Welcome<'a> {
     pub limits: &'a SessionLimits,
     /// What it may know.
     pub server: &'a ServerOptions,
+    /// Who we are, for another proxy.
+    pub announcement: Option<Property>,
 }
 
 impl Welcome<'_> {
@@ -81,6 +83,7 @@ impl Welcome<'_> {
             said.push(Property::ServerKeepAlive(keep_alive_secs)); // [MQTT-3.1.2-21]
         }
         said.extend(self.response_information().map(Property::ResponseInformation));
+        said.extend(self.announcement.clone());
         if let Some(Authenticated { method, data }) = self.authenticated {
             said.push(Property::AuthenticationMethod(method.clone())); // [MQTT-4.12.0-5]
             if !data.is_empty() {
@@ -163,8 +166,15 @@ mod tests {
     /// What the CONNACK says; `None` where there is none.
     fn told(connect: &Connect, limits: &SessionLimits, server: &ServerOptions) -> Option<Vec<Property>> {
         let client_id = ClientId::new("ann").unwrap();
-        let welcome =
-            Welcome { connect, authenticated: None, client_id: &client_id, assigned: false, limits, server };
+        let welcome = Welcome {
+            connect,
+            authenticated: None,
+            client_id: &client_id,
+            assigned: false,
+            limits,
+            server,
+            announcement: None,
+        };
         match welcome.connack(true)? {
             Packet::ConnAck(connack) => Some(connack.properties.iter().collect()),
             other => panic!("{other:?}"),
@@ -233,6 +243,7 @@ mod tests {
                 assigned: false,
                 limits: &LIMITS,
                 server: &server,
+                announcement: None,
             };
             assert_eq!(welcome.response_information().is_some(), is_told, "{client_id}");
         }

@@ -104,6 +104,13 @@ impl LogPlace {
         Lag { messages, bytes: if messages == 0 { 0 } else { in_files.max(in_memory) } }
     }
 
+    /// Messages between the cursor and `offset`, counted as [`Lag::messages`] is.
+    pub fn messages_before(&self, offset: u64) -> u64 {
+        let mut head = self.log.head();
+        let Some(cursor) = head.places[self.slot].as_ref().map(|place| place.cursor) else { return 0 };
+        if cursor >= offset { 0 } else { head.messages_from(cursor) - head.messages_from(offset) }
+    }
+
     /// How many wanted records were lost unread since the last call.
     pub fn take_overflowed(&self) -> u64 {
         self.overflowed.swap(0, Ordering::Relaxed)

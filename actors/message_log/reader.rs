@@ -89,10 +89,14 @@ impl LogReader {
 
     /// The next record that is a message; changes of state before it are passed.
     pub fn peek_message(&mut self) -> Option<(u64, Record<'_>)> {
-        while self.peek().is_some_and(|(_, record)| record.is_state) {
-            self.advance();
+        loop {
+            match self.peek() {
+                None => return None,
+                Some((_, record)) if record.is_state => self.advance(),
+                // A second look, because the borrow of the first one ends here: the record is in hand, so it is the same.
+                Some(_) => return self.peek(),
+            }
         }
-        self.peek()
     }
 
     /// Goes past the record that [`LogReader::peek`] showed.

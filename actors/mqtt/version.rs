@@ -27,6 +27,23 @@ impl ProtocolVersion {
         }
     }
 
+    /// Set in the Protocol Level by a bridge of 3.1.1, so that the broker spares it its own messages; a convention of
+    /// mosquitto, not of the standard.
+    pub const BRIDGE: u8 = 0x80;
+
+    /// The version with this Protocol Level and whether it is marked with [`ProtocolVersion::BRIDGE`], or `None` where it
+    /// is not one that is spoken here. 5.0 has no such mark.
+    pub const fn from_connect(level: u8) -> Option<(ProtocolVersion, bool)> {
+        const OF_A_BRIDGE: u8 = ProtocolVersion::V311.level() | ProtocolVersion::BRIDGE;
+        match level {
+            OF_A_BRIDGE => Some((ProtocolVersion::V311, true)),
+            level => match ProtocolVersion::from_level(level) {
+                Some(version) => Some((version, false)),
+                None => None,
+            },
+        }
+    }
+
     /// Whether packets of this version carry properties and Reason Codes.
     pub const fn is_v5(self) -> bool {
         matches!(self, ProtocolVersion::V5)

@@ -2,6 +2,8 @@
 //! subscribers theirs, keeps retained messages, and looks after the actors of the upstream brokers. It never
 //! waits and does no I/O.
 
+mod lifecycle;
+mod preview;
 mod retained;
 mod routing;
 mod subscriptions;
@@ -13,12 +15,14 @@ use std::time::Instant;
 
 use actix::prelude::*;
 use tokio::sync::Notify;
+use uuid::Uuid;
 
 use crate::acknowledgement::Acknowledgements;
+use crate::bridge::{Bridge, BridgeOptions};
 use crate::message_log::MessageLog;
 use crate::messages::{
     BrokersChanged, CollectRetained, Collected, Drain, GetRouterSnapshot, Replay, ReplayError, RetainedWish,
-    Route, Routed, RouterSnapshot, StopReplay, Subscribe, Subscribed, Unsubscribe,
+    RetryNow, Route, Routed, RouterSnapshot, StopReplay, Subscribe, Subscribed, Unsubscribe,
 };
 use crate::store::{Change, StoredRetained, StoredUpstream};
 use crate::timestamp::unix_micros;
@@ -48,6 +52,8 @@ pub struct Router {
     retained: Retained,
     upstreams: Upstreams,
     acknowledgements: Arc<Acknowledgements>,
+    /// What keeps messages from going round.
+    bridge: Arc<Bridge>,
     /// The revision of the broker definitions that are in force.
     revision: u64,
     /// Told whenever an upstream broker's connection comes or goes, or another broker is there.
@@ -62,6 +68,7 @@ impl Router {
             retained: Retained::new(limits.retained),
             upstreams: Upstreams::default(),
             acknowledgements: Arc::default(),
+            bridge: Arc::new(Bridge::new(&BridgeOptions::default(), Uuid::new_v4())),
             log,
             metrics,
             limits,
@@ -73,6 +80,12 @@ impl Router {
     /// Who wants to know at once when the state of an upstream broker changes.
     pub fn announcing(mut self, state_changes: Arc<Notify>) -> Router {
         self.state_changes = state_changes;
+        self
+    }
+
+    /// What keeps messages from going round.
+    pub fn with_bridge(mut self, bridge: Arc<Bridge>) -> Router {
+        self.bridge = bridge;
         self
     }
 
@@ -107,6 +120,7 @@ impl Router {
             log: self.log.clone(),
             metrics: self.metrics.clone(),
             packet_bytes_max: self.limits.packet_bytes_max,
+            bridge: self.bridge.clone(),
             state_changes: self.state_changes.clone(),
         }
     }
@@ -131,9 +145,10 @@ impl Handler<Route> for Router {
     type Result = Routed;
 
     fn handle(&mut self, route: Route, _: &mut Context<Self>) -> Routed {
-        let (origin, count) = (route.origin, route.batch.len());
+        let is_of_client = route.publisher.is_some() && route.origin != Origin::Will;
+        let count = route.batch.len();
         let routed = self.route_with_patience(route);
-        if origin == Origin::Device {
+        if is_of_client {
             // What is returned comes again.
             self.metrics.messages_received.inc_by((count - routed.returned.len()) as u64);
         }
@@ -194,7 +209,7 @@ impl Handler<BrokersChanged> for Router {
         if changed.revision > self.revision {
             self.revision = changed.revision;
             let upstream_context = self.upstream_context(context);
-            self.upstreams.apply(changed.brokers, &upstream_context);
+            self.upstreams.apply(changed.brokers, changed.groups, &upstream_context);
         }
         self.revision
     }
@@ -205,7 +220,9 @@ impl Handler<GetRouterSnapshot> for Router {
 
     fn handle(&mut self, _: GetRouterSnapshot, _: &mut Context<Self>) -> RouterSnapshot {
         RouterSnapshot {
+            are_brokers_known: self.revision > 0,
             upstreams: self.upstreams.snapshots(),
+            groups: self.upstreams.group_snapshots(),
             received: self.metrics.messages_received.get(),
             delivered: self.metrics.messages_delivered.get(),
             retained: self.retained.len() as u64,
@@ -221,10 +238,16 @@ impl Handler<Replay> for Router {
     type Result = ResponseFuture<Result<(), ReplayError>>;
 
     fn handle(&mut self, replay: Replay, _: &mut Context<Self>) -> Self::Result {
-        let started = self.upstreams.address_of(replay.broker).map(|address| address.send(replay));
+        // A group that balances has several places in the log.
+        let addresses = self.upstreams.addresses_of(replay.broker).into_iter();
+        let asked: Vec<_> = addresses.map(|address| address.send(replay.clone())).collect();
         Box::pin(async move {
-            let started = started.ok_or(ReplayError::NotRunning)?.await;
-            started.unwrap_or(Err(ReplayError::NotRunning))
+            let mut started = Err(ReplayError::NotRunning);
+            for asked in asked {
+                started = asked.await.unwrap_or(Err(ReplayError::NotRunning));
+                started.clone()?;
+            }
+            started
         })
     }
 }
@@ -233,10 +256,31 @@ impl Handler<StopReplay> for Router {
     type Result = ResponseFuture<Result<bool, ReplayError>>;
 
     fn handle(&mut self, stop: StopReplay, _: &mut Context<Self>) -> Self::Result {
-        let stopped = self.upstreams.address_of(stop.0).map(|address| address.send(stop));
+        let addresses = self.upstreams.addresses_of(stop.0).into_iter();
+        let asked: Vec<_> = addresses.map(|address| address.send(stop)).collect();
         Box::pin(async move {
-            let stopped = stopped.ok_or(ReplayError::NotRunning)?.await;
-            stopped.unwrap_or(Err(ReplayError::NotRunning))
+            let mut stopped = Err(ReplayError::NotRunning);
+            for asked in asked {
+                let ran = asked.await.unwrap_or(Err(ReplayError::NotRunning))?;
+                stopped = Ok(stopped.unwrap_or(false) || ran);
+            }
+            stopped
+        })
+    }
+}
+
+impl Handler<RetryNow> for Router {
+    type Result = ResponseFuture<bool>;
+
+    fn handle(&mut self, retry: RetryNow, _: &mut Context<Self>) -> Self::Result {
+        let told = self.upstreams.retry_now(retry);
+        Box::pin(async move {
+            let is_known = !told.is_empty();
+            for told in told {
+                // An actor that is gone is replaced at the next look.
+                let _ = told.await;
+            }
+            is_known
         })
     }
 }

@@ -6,8 +6,9 @@ use std::time::Instant;
 use mqtt::{Message as ApplicationMessage, PacketId, QoS, ReasonCode};
 
 use super::Router;
-use super::subscriptions::Receivers;
+use super::subscriptions::{Receivers, Source};
 use crate::acknowledgement::Policy;
+use crate::bridge::ForProxies;
 use crate::message_log::Entry;
 use crate::messages::{ExactlyOnce, Outcome, Route, Routed, SessionId, WaitFor};
 use crate::promise::{Promise, UpstreamPromise};
@@ -31,6 +32,8 @@ struct Plan {
     chosen: Vec<Chosen>,
     /// Where the log has it.
     offset: Option<u64>,
+    /// How it goes to clients that are proxies, where there are any.
+    proxies: Option<Box<ForProxies>>,
 }
 
 impl Plan {
@@ -77,9 +80,12 @@ impl Router {
         self.upstreams.wake();
         if !self.subscriptions.is_empty() {
             let received_at = Instant::now();
-            for message in batch {
+            for mut message in batch {
+                let proxies = self.for_proxies(&message, origin);
+                self.strip_for_devices(&mut message, origin);
                 let receivers = self.subscriptions.receivers_of(&message.topic_name);
-                self.subscriptions.deliver(message, &receivers, publisher, received_at, None, None);
+                let source = Source { publisher, proxies: proxies.as_deref() };
+                self.subscriptions.deliver(message, &receivers, source, received_at, None, None);
             }
         }
         let promise = plain_promise(self.acknowledgements.policy, appended.durable_end);
@@ -101,11 +107,12 @@ impl Router {
                 plan = Plan::refused(ReasonCode::QuotaExceeded);
             }
             if message.retain && plan.refusal.is_none() {
-                let can_be_told = may_refuse && origin == Origin::Device && message.qos > QoS::AtMostOnce;
+                let can_be_told = may_refuse && publisher.is_some() && message.qos > QoS::AtMostOnce;
                 if can_be_told && !self.retained.has_room_for(message, received_at) {
                     plan = Plan::refused(ReasonCode::QuotaExceeded);
                 }
-                not_retained += u64::from(plan.refusal.is_some() || !self.retained.set(message, received_at));
+                not_retained +=
+                    u64::from(plan.refusal.is_some() || !self.retain(message, origin, received_at));
             }
             if plan.is_logged {
                 self.annex(&mut plan, message, publisher, exactly_once.as_ref().zip(packet_id));
@@ -126,13 +133,39 @@ impl Router {
         }
         let durable_end = self.record_shared(&batch, &mut plans).unwrap_or(appended.durable_end);
         let outcomes = self.outcomes(&batch, &plans, durable_end);
-        self.deliver(batch, plans, publisher, received_at);
+        self.deliver(batch, plans, (origin, publisher), received_at);
         self.record_forgotten();
         if not_retained > 0 {
             self.metrics.exceeded_by(Quota::Retained, not_retained);
         }
         let promise = plain_promise(self.acknowledgements.policy, durable_end);
         Routed { promise, outcomes, returned, not_retained, wait_for: appended.wait_for.map(WaitFor::Log) }
+    }
+
+    /// How a message goes to clients that are proxies; `None` where there are none.
+    fn for_proxies(&self, message: &ApplicationMessage, origin: Origin) -> Option<Box<ForProxies>> {
+        if !self.bridge.has_announced() {
+            return None;
+        }
+        let goes_to = |broker| self.upstreams.take_as_it_is(broker, &message.topic_name);
+        Some(Box::new(self.bridge.for_proxies(origin, message, goes_to)))
+    }
+
+    /// Devices need not see which way a message came.
+    fn strip_for_devices(&self, message: &mut ApplicationMessage, origin: Origin) {
+        if let Some(properties) = self.bridge.for_devices(origin, &message.properties) {
+            message.properties = properties;
+        }
+    }
+
+    /// Keeps a message as devices get it; answers whether there was room.
+    fn retain(&mut self, message: &ApplicationMessage, origin: Origin, received_at: Instant) -> bool {
+        match self.bridge.for_devices(origin, &message.properties) {
+            None => self.retained.set(message, received_at),
+            Some(properties) => {
+                self.retained.set(&ApplicationMessage { properties, ..message.clone() }, received_at)
+            }
+        }
     }
 
     fn plan(&mut self, message: &ApplicationMessage, origin: Origin, publisher: Option<SessionId>) -> Plan {
@@ -153,9 +186,11 @@ impl Router {
             }
             _ => Vec::new(),
         };
+        let proxies = receivers.as_ref().and_then(|_| self.for_proxies(message, origin));
+        let source = Source { publisher, proxies: proxies.as_deref() };
         let is_for_durable = || {
             let mut sessions = receivers.iter().flat_map(|receivers| &receivers.sessions);
-            sessions.any(|receiver| receiver.recipient(message, publisher).is_some())
+            sessions.any(|receiver| receiver.recipient(message, source).is_some())
                 || chosen.iter().any(|chosen| chosen.recipient().is_some())
         };
         let is_state = self.log.is_durable() && ((message.retain && !is_ours) || is_for_durable());
@@ -164,6 +199,7 @@ impl Router {
             is_matched: is_wanted || receivers.is_some(),
             receivers,
             chosen,
+            proxies,
             ..Plan::default()
         }
     }
@@ -179,9 +215,10 @@ impl Router {
         if !self.log.is_durable() {
             return;
         }
+        let source = Source { publisher, proxies: plan.proxies.as_deref() };
         let sessions = plan.receivers.iter().flat_map(|receivers| &receivers.sessions);
         let mut recipients: Vec<_> =
-            sessions.filter_map(|receiver| receiver.recipient(message, publisher)).collect();
+            sessions.filter_map(|receiver| receiver.recipient(message, source)).collect();
         for chosen in &mut plan.chosen {
             let Some(recipient) = chosen.recipient() else { continue };
             if recipients.iter().any(|known| known.session == recipient.session) {
@@ -220,7 +257,7 @@ impl Router {
     }
 
     /// Whether the log, or an upstream broker that would rather have no message than lose one, is full.
-    fn has_no_room_for(&mut self, message: &ApplicationMessage) -> bool {
+    pub(super) fn has_no_room_for(&mut self, message: &ApplicationMessage) -> bool {
         self.log.is_full() || (self.upstreams.may_reject() && self.upstreams.is_full_for(&message.topic_name))
     }
 
@@ -268,16 +305,18 @@ impl Router {
         &mut self,
         batch: Vec<ApplicationMessage>,
         plans: Vec<Plan>,
-        publisher: Option<SessionId>,
+        (origin, publisher): (Origin, Option<SessionId>),
         received_at: Instant,
     ) {
-        for (message, plan) in batch.into_iter().zip(plans) {
+        for (mut message, plan) in batch.into_iter().zip(plans) {
             if plan.refusal.is_some() {
                 continue;
             }
             if let Some(receivers) = plan.receivers {
                 let chosen = Some(plan.chosen);
-                self.subscriptions.deliver(message, &receivers, publisher, received_at, plan.offset, chosen);
+                self.strip_for_devices(&mut message, origin);
+                let source = Source { publisher, proxies: plan.proxies.as_deref() };
+                self.subscriptions.deliver(message, &receivers, source, received_at, plan.offset, chosen);
             }
         }
     }

@@ -11,8 +11,8 @@ use uuid::Uuid;
 use super::*;
 use crate::BrokerId;
 use crate::broker::{BrokerSource, SharedBroker};
-use crate::broker_changes::BrokerChanges;
 use crate::connection::Connection;
+use crate::definition::BrokerChanges;
 use crate::delivery_queue::DeliveryQueue;
 use crate::messages::{SessionId, WaitFor};
 use crate::upstream_broker::PanicForTest;
@@ -50,7 +50,7 @@ impl Scene {
 
     async fn set_brokers(&mut self, brokers: Vec<SharedBroker>) {
         self.revision += 1;
-        let changed = BrokersChanged { revision: self.revision, brokers };
+        let changed = BrokersChanged { revision: self.revision, brokers, groups: Vec::new() };
         assert_eq!(self.router.send(changed).await, Ok(self.revision));
     }
 
@@ -108,12 +108,7 @@ fn message(topic: &str, text: &str) -> mqtt::Message {
 }
 
 fn broker(number: u128, name: &str, port: u16) -> SharedBroker {
-    let changes = BrokerChanges {
-        name: Some(name.to_owned()),
-        address: Some("127.0.0.1".to_owned()),
-        port: Some(port.into()),
-        ..BrokerChanges::default()
-    };
+    let changes = BrokerChanges::new().with("name", name).with("address", "127.0.0.1").with("port", port);
     Arc::new(changes.create(BrokerId(Uuid::from_u128(number)), BrokerSource::Stored).expect("a broker"))
 }
 
@@ -207,11 +202,7 @@ async fn changes_of_one_broker_touch_no_other() {
     assert_eq!((peer_a.texts(1).await, peer_b.texts(1).await), (vec!["both".into()], vec!["both".into()]));
 
     // Another name and another filter need no other connection either.
-    let renamed = BrokerChanges {
-        name: Some("c".to_owned()),
-        topics: Some(vec!["none".to_owned()]),
-        ..BrokerChanges::default()
-    };
+    let renamed = BrokerChanges::new().with("name", "c").with("topics", vec!["none"]);
     let renamed = Arc::new(renamed.apply(&b).expect("a broker"));
     scene.set_brokers(vec![a.clone(), renamed]).await;
     scene.publish(&["only a"]).await;
@@ -229,7 +220,7 @@ async fn stale_definitions_are_ignored() {
     let (_listener, port) = listen().await;
     let mut scene = Scene::new();
     scene.set_brokers(vec![broker(1, "a", port)]).await;
-    let stale = BrokersChanged { revision: 0, brokers: Vec::new() };
+    let stale = BrokersChanged { revision: 0, brokers: Vec::new(), groups: Vec::new() };
     assert_eq!(scene.router.send(stale).await, Ok(1));
     let snapshot = scene.router.send(GetRouterSnapshot).await.expect("the Router runs");
     assert_eq!(snapshot.upstreams.len(), 1);

@@ -517,9 +517,24 @@ fn an_upstream_comes_back_with_its_place_and_what_is_in_flight() {
 }
 
 #[test]
+fn a_session_without_a_place_of_its_own_keeps_what_is_in_flight_and_nothing_of_what_is_done() {
+    let mut log = Log::default();
+    let broker = broker(1);
+    let messages = [(1, 10), (2, 11)].map(|(id, offset)| (packet_id(id), offset));
+    log.change(Change::UpstreamSent { broker, messages: messages.to_vec() });
+    log.change(Change::UpstreamDone { broker, offsets: vec![10, 12] });
+    let upstream = log.check().upstreams[&broker].clone();
+    assert_eq!((upstream.cursor, upstream.done), (None, vec![]));
+    assert_eq!(upstream.in_flight, [(packet_id(2), 11, false)]);
+    log.change(Change::UpstreamDone { broker, offsets: vec![11] });
+    assert!(log.check().upstreams.is_empty());
+}
+
+#[test]
 fn a_live_cursor_prunes_what_it_went_past() {
     let mut log = Log::default();
     let broker = broker(1);
+    log.change(Change::Cursor { broker, cursor: 0, live: None });
     log.change(Change::UpstreamDone { broker, offsets: vec![4, 5, 19, 20, 21, 30] });
     let live = Some(LiveCursor { from: 20, cursor: 22 });
     log.change(Change::Cursor { broker, cursor: 5, live });
@@ -676,6 +691,7 @@ fn packet_identifiers_and_offsets_at_their_ends_are_nothing_special() {
     log.connect(1, true);
     let broker = broker(0);
     let messages = vec![(PacketId::FIRST, u64::MAX), (packet_id(u16::MAX), 0)];
+    log.change(Change::Cursor { broker, cursor: 0, live: None });
     log.change(Change::UpstreamSent { broker, messages: messages.clone() });
     log.change(Change::UpstreamDone { broker, offsets: vec![u64::MAX] });
     log.change(Change::DeliverySent { session: session(1), deliveries: messages });

@@ -101,10 +101,11 @@ impl Upstream {
         self.packet_ids.clear();
     }
 
-    /// Whether the cursor says by itself that the message must not be sent again.
+    /// Whether it is known without a mark that the message must not be sent again: the cursor says so, or there is none,
+    /// as with the Session at a member of a group, whose messages the group marks.
     fn is_passed(&self, offset: u64) -> bool {
         let is_live = |live: LiveCursor| (live.from..live.cursor).contains(&offset);
-        self.cursor().is_some_and(|cursor| offset < cursor) || self.live().is_some_and(is_live)
+        self.cursor().is_none_or(|cursor| offset < cursor) || self.live().is_some_and(is_live)
     }
 
     /// Takes a row in when the store is opened.

@@ -18,6 +18,7 @@ use crate::messages::{
 };
 use crate::{Metrics, Origin, limits};
 use topics::Topics;
+pub use topics::level;
 use values::{Counters, Statistics};
 
 /// Where the actor learns what it says, and where that goes.
@@ -89,7 +90,8 @@ impl SysTopics {
         sessions: Option<SessionsSnapshot>,
         context: &mut Context<Self>,
     ) {
-        let connections = router.upstreams.iter().map(|upstream| (upstream.name.as_str(), upstream.state));
+        let connections =
+            router.upstreams.iter().map(|upstream| (upstream.name.as_str(), upstream.state, upstream.health));
         let mut changed = self.topics.set_connections(connections);
         if let Some(sessions) = sessions {
             let counters = Counters::of(&self.sources.metrics);

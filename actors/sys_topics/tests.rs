@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::*;
 use crate::BrokerId;
 use crate::broker::BrokerSource;
-use crate::broker_changes::BrokerChanges;
+use crate::definition::BrokerChanges;
 use crate::delivery_queue::DeliveryQueue;
 use crate::message_log::MessageLog;
 use crate::messages::{
@@ -107,16 +107,13 @@ impl Scene {
 
     async fn set_brokers(&self, revision: u64, names: &[(u128, &str)]) {
         let broker = |(number, name): &(u128, &str)| {
-            let changes = BrokerChanges {
-                name: Some((*name).to_owned()),
-                address: Some("127.0.0.1".to_owned()),
-                enabled: Some(false),
-                ..BrokerChanges::default()
-            };
+            let changes = BrokerChanges::new().with("name", *name).with("address", "127.0.0.1");
+            let changes = changes.with("enabled", false);
             let id = BrokerId(Uuid::from_u128(*number));
             Arc::new(changes.create(id, BrokerSource::Stored).expect("a broker"))
         };
-        let changed = BrokersChanged { revision, brokers: names.iter().map(broker).collect() };
+        let changed =
+            BrokersChanged { revision, brokers: names.iter().map(broker).collect(), groups: Vec::new() };
         assert_eq!(self.router.send(changed).await, Ok(revision));
     }
 
@@ -162,15 +159,20 @@ async fn a_connection_is_announced_at_once_and_goes_with_its_broker() {
     let mut scene = Scene::start();
     scene.until_retained("$SYS/broker/uptime").await;
     scene.subscribe("$SYS/broker/connection/#").await;
-    let state =
-        |level: &str, text: &str| (format!("$SYS/broker/connection/{level}/state"), text.to_owned(), true);
+    let said = |level: &str, of: &str, text: &str| {
+        (format!("$SYS/broker/connection/{level}/{of}"), text.to_owned(), true)
+    };
     scene.set_brokers(1, &[(1, "a/b")]).await;
-    assert_eq!(scene.next().await, state("a%2Fb", "0"));
+    assert_eq!(scene.next().await, said("a%2Fb", "state", "0"));
+    assert_eq!(scene.next().await, said("a%2Fb", "health", "disabled"));
     scene.set_brokers(2, &[(1, "c")]).await;
-    assert_eq!(scene.next().await, state("a%2Fb", ""));
-    assert_eq!(scene.next().await, state("c", "0"));
+    assert_eq!(scene.next().await, said("a%2Fb", "state", ""));
+    assert_eq!(scene.next().await, said("a%2Fb", "health", ""));
+    assert_eq!(scene.next().await, said("c", "state", "0"));
+    assert_eq!(scene.next().await, said("c", "health", "disabled"));
     scene.set_brokers(3, &[]).await;
-    assert_eq!(scene.next().await, state("c", ""));
+    assert_eq!(scene.next().await, said("c", "state", ""));
+    assert_eq!(scene.next().await, said("c", "health", ""));
     assert_eq!(scene.subscribe("$SYS/broker/connection/#").await, []);
 }
 

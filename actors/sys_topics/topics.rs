@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use mqtt::TopicName;
 
+use crate::health::Health;
 use crate::messages::UpstreamState;
 
 /// Where all topics lie.
@@ -17,8 +18,8 @@ pub type Changed = (TopicName, String);
 pub struct Topics {
     /// Behind [`ROOT`].
     values: BTreeMap<String, String>,
-    /// By the level that stands for the broker's name: whether it is connected.
-    connections: BTreeMap<String, bool>,
+    /// By the level that stands for the broker's name: whether it is connected, and how it is.
+    connections: BTreeMap<String, (bool, Health)>,
 }
 
 impl Topics {
@@ -37,15 +38,24 @@ impl Topics {
     /// The upstream brokers as they are now, by name; answers with what was not so before.
     pub fn set_connections<'a>(
         &mut self,
-        brokers: impl Iterator<Item = (&'a str, UpstreamState)>,
+        brokers: impl Iterator<Item = (&'a str, UpstreamState, Health)>,
     ) -> Vec<Changed> {
-        let now: BTreeMap<String, bool> =
-            brokers.map(|(name, state)| (level(name), state == UpstreamState::Connected)).collect();
-        let topic = |level: &str| topic_name(&format!("connection/{level}/state"));
-        let gone = self.connections.keys().filter(|level| !now.contains_key(*level));
-        let mut changed: Vec<_> = gone.map(|level| (topic(level), String::new())).collect();
-        let new = now.iter().filter(|(level, connected)| self.connections.get(*level) != Some(connected));
-        changed.extend(new.map(|(level, connected)| (topic(level), u8::from(*connected).to_string())));
+        let seen = |(name, state, health)| (level(name), (state == UpstreamState::Connected, health));
+        let now: BTreeMap<String, (bool, Health)> = brokers.map(seen).collect();
+        let topic = |level: &str, of: &str| topic_name(&format!("connection/{level}/{of}"));
+        let mut changed = Vec::new();
+        for level in self.connections.keys().filter(|level| !now.contains_key(*level)) {
+            changed.extend(["state", "health"].map(|of| (topic(level, of), String::new())));
+        }
+        for (level, (connected, health)) in &now {
+            let earlier = self.connections.get(level);
+            if earlier.is_none_or(|(earlier, _)| earlier != connected) {
+                changed.push((topic(level, "state"), u8::from(*connected).to_string()));
+            }
+            if earlier.is_none_or(|(_, earlier)| earlier != health) {
+                changed.push((topic(level, "health"), health.as_str().to_owned()));
+            }
+        }
         self.connections = now;
         changed
     }
@@ -57,7 +67,7 @@ fn topic_name(below_root: &str) -> TopicName {
 }
 
 /// A broker's name as one Topic Level: `/`, `+`, `#` and `%` as in URLs, so that no two names become one.
-fn level(name: &str) -> String {
+pub fn level(name: &str) -> String {
     let mut level = String::with_capacity(name.len());
     for character in name.chars() {
         match character {
@@ -93,21 +103,26 @@ mod tests {
     fn connections_are_published_as_they_come_go_and_are_renamed() {
         use UpstreamState::{Connected, Connecting, Disabled, WaitingToRetry};
         let mut topics = Topics::default();
-        let mut set = |brokers: &[(&str, UpstreamState)]| {
-            texts(topics.set_connections(brokers.iter().map(|(name, state)| (*name, *state))))
+        let mut set = |brokers: &[(&str, UpstreamState, Health)]| {
+            let changed = topics.set_connections(brokers.iter().copied());
+            let short = |text: String| text.replace("$SYS/broker/connection/", "");
+            texts(changed).into_iter().map(short).collect::<Vec<_>>()
         };
+        let b = ("b", Disabled, Health::Disabled);
         assert_eq!(
-            set(&[("a", Connecting), ("b", Disabled)]),
-            ["$SYS/broker/connection/a/state 0", "$SYS/broker/connection/b/state 0"]
+            set(&[("a", Connecting, Health::Disconnected), b]),
+            ["a/state 0", "a/health disconnected", "b/state 0", "b/health disabled"]
         );
-        assert_eq!(set(&[("a", Connected), ("b", Disabled)]), ["$SYS/broker/connection/a/state 1"]);
-        assert_eq!(set(&[("a", Connected), ("b", Disabled)]), Vec::<String>::new());
-        assert_eq!(set(&[("a", WaitingToRetry), ("b", Disabled)]), ["$SYS/broker/connection/a/state 0"]);
+        assert_eq!(set(&[("a", Connected, Health::Ok), b]), ["a/state 1", "a/health ok"]);
+        assert_eq!(set(&[("a", Connected, Health::Ok), b]), Vec::<String>::new());
+        assert_eq!(set(&[("a", Connected, Health::Degraded), b]), ["a/health degraded"]);
+        let away = ("a", WaitingToRetry, Health::Disconnected);
+        assert_eq!(set(&[away, b]), ["a/state 0", "a/health disconnected"]);
         assert_eq!(
-            set(&[("c", Connected), ("b", Disabled)]),
-            ["$SYS/broker/connection/a/state ", "$SYS/broker/connection/c/state 1"]
+            set(&[("c", Connected, Health::Ok), b]),
+            ["a/state ", "a/health ", "c/state 1", "c/health ok"]
         );
-        assert_eq!(set(&[("c", Connected)]), ["$SYS/broker/connection/b/state "]);
+        assert_eq!(set(&[("c", Connected, Health::Ok)]), ["b/state ", "b/health "]);
     }
 
     #[test]

@@ -40,8 +40,8 @@ impl Counters {
     pub fn of(metrics: &Metrics) -> Counters {
         let traffic = &metrics.device_traffic;
         Counters {
-            packets_received: traffic.packets_received.get(),
-            packets_sent: traffic.packets_sent.get(),
+            packets_received: traffic.packets.as_ref().map_or(0, |packets| packets.received.get()),
+            packets_sent: traffic.packets.as_ref().map_or(0, |packets| packets.sent.get()),
             publish_received: metrics.messages_received.get(),
             publish_sent: metrics.messages_delivered.get(),
             publish_dropped: Metrics::total(&metrics.deliveries_dropped),

@@ -5,12 +5,14 @@ use std::task::Context;
 use bytes::BytesMut;
 use mqtt::packet::Publish;
 use mqtt::packet::acknowledgement::{self, AcknowledgementKind};
-use mqtt::property::PropertyId;
 use mqtt::session::{Arrival, Inflow};
-use mqtt::{Message, PacketId, ProtocolVersion, QoS};
+use mqtt::{Message, PacketId, ProtocolVersion, QoS, TopicName};
 
 use super::connect::{Cause, Failure};
+use super::incoming::{Incoming, LeftOut};
+use super::loop_watch::LoopWatch;
 use super::outbox::Outbox;
+use super::status::UpstreamStatus;
 use crate::message_log::MessageLog;
 use crate::messages::{ExactlyOnce, Route, Routed};
 use crate::promise::{HeldAnswers, Promise};
@@ -26,6 +28,8 @@ pub struct Inbox {
     due: Vec<Due>,
     /// Those that wait until what they say is true.
     held: HeldAnswers<(AcknowledgementKind, PacketId)>,
+    /// What becomes of what comes in; `None` for a broker that is asked for nothing.
+    incoming: Option<Incoming>,
     /// The key under which QoS 2 identifiers survive the process; `None` for a Session that ends with its connection.
     durable: Option<SessionKey>,
 }
@@ -39,11 +43,20 @@ struct Due {
 }
 
 impl Inbox {
-    /// Nothing came yet, but for what came before a restart at QoS 2 and was not released.
-    pub fn new(durable: Option<SessionKey>, awaiting_release: Vec<PacketId>) -> Inbox {
-        let mut inflow = Inflow::new(u16::MAX);
-        inflow.restore(awaiting_release);
-        Inbox { inflow, batch: Vec::new(), due: Vec::new(), held: HeldAnswers::new(true), durable }
+    /// Nothing came yet, and nothing is asked for.
+    pub fn new(durable: Option<SessionKey>) -> Inbox {
+        let (inflow, held) = (Inflow::new(u16::MAX), HeldAnswers::new(true));
+        Inbox { inflow, batch: Vec::new(), due: Vec::new(), held, incoming: None, durable }
+    }
+
+    /// What came before a restart at QoS 2 and was not released.
+    pub fn restore(&mut self, awaiting_release: Vec<PacketId>) {
+        self.inflow.restore(awaiting_release);
+    }
+
+    /// Another rule for what comes next.
+    pub fn set_rule(&mut self, incoming: Option<Incoming>) {
+        self.incoming = incoming;
     }
 
     /// A new connection: QoS 2 messages wait for their PUBREL across connections, as long as the Session lasts.
@@ -64,7 +77,13 @@ impl Inbox {
     ///
     /// # Errors
     /// Where the broker breaks the protocol.
-    pub fn publish(&mut self, publish: Publish, wanted: bool, outbox: &mut Outbox) -> Result<(), Failure> {
+    pub fn publish(
+        &mut self,
+        mut publish: Publish,
+        wanted: bool,
+        outbox: &mut Outbox,
+        status: &UpstreamStatus,
+    ) -> Result<(), Failure> {
         let fault = |text: &str| Failure::new(Cause::Protocol, text);
         let index = self.batch.len();
         let arrival = match publish.packet_id {
@@ -79,22 +98,22 @@ impl Inbox {
                 arrival.map_err(|_| fault("the broker exceeded our receive maximum"))?
             }
         };
-        let topic_name = publish.topic_name.ok_or_else(|| fault("the broker sent a topic alias unasked"))?;
-        // A repeat is no second echo, so this comes last.
-        let mut is_ours = || outbox.is_echo(topic_name.as_str().as_bytes(), &publish.payload);
-        if arrival == Arrival::New && wanted && !is_ours() {
-            if let Some(due) = self.due.last_mut().filter(|_| publish.packet_id.is_some()) {
-                due.message = Some(index);
+        let topic_name =
+            publish.topic_name.take().ok_or_else(|| fault("the broker sent a topic alias unasked"))?;
+        // A repeat is no second echo, so only what is new is looked at.
+        if arrival == Arrival::New
+            && wanted
+            && let Some(incoming) = &mut self.incoming
+        {
+            match admit(incoming, outbox.loops().as_mut(), topic_name, &publish) {
+                Ok(topic_name) => {
+                    if let Some(due) = self.due.last_mut().filter(|_| publish.packet_id.is_some()) {
+                        due.message = Some(index);
+                    }
+                    self.batch.push(incoming.message(topic_name, publish));
+                }
+                Err(left_out) => status.count_left_out(left_out),
             }
-            let per_connection =
-                |id| matches!(id, PropertyId::SubscriptionIdentifier | PropertyId::TopicAlias);
-            self.batch.push(Message {
-                topic_name,
-                qos: publish.qos,
-                retain: publish.retain,
-                properties: publish.properties.without(per_connection),
-                payload: publish.payload,
-            });
         }
         Ok(())
     }
@@ -163,5 +182,25 @@ impl Inbox {
             }
             acknowledgement::encode_success(output, kind, packet_id);
         }
+    }
+}
+
+/// The topic here of a new message with this topic there, or why it is not taken.
+fn admit(
+    incoming: &mut Incoming,
+    mut loops: Option<&mut LoopWatch>,
+    topic_there: TopicName,
+    publish: &Publish,
+) -> Result<TopicName, LeftOut> {
+    let topic = topic_there.as_str().as_bytes();
+    if loops.as_mut().is_some_and(|loops| loops.is_echo(topic, &publish.payload, &publish.properties)) {
+        return Err(LeftOut::Echo);
+    }
+    let topic_here = incoming.admit(topic_there, publish.payload.len())?;
+    let topic = topic_here.as_str().as_bytes();
+    let came_round = |loops: &mut LoopWatch| loops.came_round(topic, &publish.payload, &publish.properties);
+    match loops.is_some_and(came_round) {
+        true => Err(LeftOut::Loop),
+        false => Ok(topic_here),
     }
 }

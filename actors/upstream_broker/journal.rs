@@ -27,10 +27,14 @@ pub enum Earlier {
 /// The journal of one broker.
 pub struct Journal {
     broker: BrokerId,
+    /// Whose Packet Identifiers they are: the broker's own, or those of a member's Session of a group.
+    session: BrokerId,
     log: Arc<MessageLog>,
     sent: Vec<(PacketId, u64)>,
     received: Vec<PacketId>,
     done: Vec<u64>,
+    /// Packet Identifiers of these are free again; the messages went another way.
+    freed: Vec<u64>,
     /// The output waits until everything below this offset is stored.
     gate: u64,
     registration: Registration,
@@ -40,6 +44,8 @@ pub struct Journal {
     earlier_sent: BTreeMap<u64, PacketId>,
     /// Received by the broker before the restart.
     earlier_finished: BTreeSet<u64>,
+    /// Those among them whose PUBCOMP was missing: a broker without our Session may never have passed them on.
+    earlier_received: BTreeSet<u64>,
 }
 
 impl Journal {
@@ -47,15 +53,18 @@ impl Journal {
     pub fn new(broker: BrokerId, log: Arc<MessageLog>) -> Journal {
         Journal {
             broker,
+            session: broker,
             log,
             sent: Vec::new(),
             received: Vec::new(),
             done: Vec::new(),
+            freed: Vec::new(),
             gate: 0,
             registration: Registration::default(),
             is_first: false,
             earlier_sent: BTreeMap::new(),
             earlier_finished: BTreeSet::new(),
+            earlier_received: BTreeSet::new(),
         }
     }
 
@@ -63,23 +72,61 @@ impl Journal {
     pub fn restore(&mut self, stored: StoredUpstream) -> Vec<(PacketId, u64, bool)> {
         self.is_first = true;
         self.earlier_finished.extend(stored.done);
-        for (packet_id, offset, is_received) in &stored.in_flight {
+        self.adopt(&stored.in_flight);
+        stored.in_flight
+    }
+
+    /// Messages were in flight in the Session before the restart.
+    pub fn adopt(&mut self, in_flight: &[(PacketId, u64, bool)]) {
+        for (packet_id, offset, is_received) in in_flight {
             if *is_received {
                 self.earlier_finished.insert(*offset);
+                self.earlier_received.insert(*offset);
             } else {
                 self.earlier_sent.insert(*offset, *packet_id);
             }
         }
-        stored.in_flight
+    }
+
+    /// Whether no connection has been made since a restart.
+    pub fn is_first(&self) -> bool {
+        self.is_first
+    }
+
+    /// Whether the broker had the message before the restart.
+    pub fn is_finished(&self, offset: u64) -> bool {
+        self.earlier_finished.contains(&offset)
+    }
+
+    /// Whose Packet Identifiers are written down.
+    pub fn session(&self) -> BrokerId {
+        self.session
+    }
+
+    /// What follows goes out in another Session.
+    pub fn attach(&mut self, session: BrokerId) {
+        self.write();
+        self.session = session;
+        // They go out as new, before anything that is read.
+        self.earlier_finished.extend(std::mem::take(&mut self.earlier_sent).into_keys());
+    }
+
+    /// A Packet Identifier is free again whose message went another way.
+    pub fn freed(&mut self, offset: u64) {
+        self.freed.push(offset);
     }
 
     /// The broker accepted a connection; answers whether it is the first one since a restart.
     pub fn begin_connection(&mut self, session_present: bool) -> bool {
         let is_first = std::mem::take(&mut self.is_first);
+        let received = std::mem::take(&mut self.earlier_received);
+        if is_first && !session_present {
+            self.earlier_finished.retain(|offset| !received.contains(offset));
+        }
         if !session_present {
-            (self.sent, self.received) = (Vec::new(), Vec::new());
+            (self.sent, self.received, self.freed) = (Vec::new(), Vec::new(), Vec::new());
             if self.log.is_durable() {
-                let lost = Change::UpstreamSessionLost { broker: self.broker };
+                let lost = Change::UpstreamSessionLost { broker: self.session };
                 self.gate = self.log.append_changes(&[lost], unix_micros());
             }
         }
@@ -91,6 +138,11 @@ impl Journal {
             }
         }
         is_first
+    }
+
+    /// How many messages were sent before the restart and wait until their place in the log is read again.
+    pub fn unread(&self) -> usize {
+        self.earlier_sent.len()
     }
 
     /// What became of the message at `offset` before the restart; asked once, in the order of the log.
@@ -134,28 +186,36 @@ impl Journal {
     /// Writes down what happened since the last time. What the broker must not see before that is safe closes the
     /// gate.
     pub fn write(&mut self) {
-        if self.sent.is_empty() && self.received.is_empty() && self.done.is_empty() {
+        let is_quiet = self.sent.is_empty() && self.received.is_empty();
+        if is_quiet && self.done.is_empty() && self.freed.is_empty() {
             return;
         }
-        let broker = self.broker;
+        let (broker, session) = (self.broker, self.session);
         let (sent, received, done) = (
             std::mem::take(&mut self.sent),
             std::mem::take(&mut self.received),
             std::mem::take(&mut self.done),
         );
+        let mut freed = std::mem::take(&mut self.freed);
         if !self.log.is_durable() {
             return;
         }
+        if session != broker {
+            freed.extend_from_slice(&done);
+        }
         let must_wait = !sent.is_empty() || !received.is_empty();
-        let mut changes = Vec::with_capacity(3);
+        let mut changes = Vec::with_capacity(4);
         if !sent.is_empty() {
-            changes.push(Change::UpstreamSent { broker, messages: sent });
+            changes.push(Change::UpstreamSent { broker: session, messages: sent });
         }
         if !received.is_empty() {
-            changes.push(Change::UpstreamReceived { broker, packet_ids: received });
+            changes.push(Change::UpstreamReceived { broker: session, packet_ids: received });
         }
         if !done.is_empty() {
             changes.push(Change::UpstreamDone { broker, offsets: done });
+        }
+        if !freed.is_empty() {
+            changes.push(Change::UpstreamDone { broker: session, offsets: freed });
         }
         let end = self.log.append_changes(&changes, unix_micros());
         if must_wait {

@@ -1,14 +1,16 @@
 //! The ways by which messages come from the log to one broker: the main one at the broker's cursor; live messages that
 //! overtake a backlog, where the broker's definition says so; and a replay of history on request.
 
+mod hold;
+
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use mqtt::{QoS, TopicFilter};
 
 use super::filter::RecordFilter;
+use super::forwarding::Forwarding;
 use super::pacer::{Pacer, Rate};
-use crate::BrokerId;
 use crate::broker::{Backlog, ForwardRule};
 use crate::message_log::LogReader;
 use crate::store::LiveCursor;
@@ -28,7 +30,7 @@ pub enum Lane {
 pub struct Lanes {
     /// The main lane.
     pub reader: LogReader,
-    filter: RecordFilter,
+    forwarding: Forwarding,
     max_qos: QoS,
     /// What lay behind when the connection was made ends here, and goes out at this pace.
     backlog_end: u64,
@@ -37,6 +39,9 @@ pub struct Lanes {
     live_first: bool,
     live: Option<LiveLane>,
     replay: Option<ReplayLane>,
+    /// Nothing goes out from this offset on; 0 for nothing at all.
+    held_from: u64,
+    is_connected: bool,
 }
 
 /// One lane, with all that decides about its messages.
@@ -44,7 +49,7 @@ pub struct LaneView<'a> {
     /// Reads it.
     pub reader: &'a mut LogReader,
     /// What of it the broker gets.
-    pub filter: &'a mut RecordFilter,
+    pub forwarding: &'a mut Forwarding,
     /// At which QoS at most.
     pub max_qos: QoS,
     /// Where it ends.
@@ -68,7 +73,8 @@ pub struct ReplayLane {
     /// Reads it.
     pub reader: LogReader,
     /// What of it goes out.
-    pub filter: RecordFilter,
+    pub forwarding: Forwarding,
+    topics: Vec<TopicFilter>,
     /// How fast.
     pub pacer: Pacer,
     /// How far it is.
@@ -108,11 +114,10 @@ impl ReplayLane {
     pub fn new(
         order: ReplayOrder,
         reader: LogReader,
-        broker: BrokerId,
+        own: &RecordFilter,
         rule: &ForwardRule,
         now: Instant,
     ) -> ReplayLane {
-        let topics = if order.topics.is_empty() { rule.topics.clone() } else { order.topics };
         let progress = ReplayProgress {
             from: order.from,
             to: order.to,
@@ -122,11 +127,22 @@ impl ReplayLane {
         };
         ReplayLane {
             reader,
-            filter: RecordFilter::new(broker, &ForwardRule { topics, max_qos: None }),
+            forwarding: replayed(&order.topics, own, rule),
+            topics: order.topics,
             pacer: Pacer::new(Rate { messages: order.max_rate_messages, bytes: None }, now),
             progress,
         }
     }
+}
+
+/// What of history goes to a broker: of what is asked for, or else of what its filters want, nothing that they exclude.
+fn replayed(topics: &[TopicFilter], own: &RecordFilter, rule: &ForwardRule) -> Forwarding {
+    let broker = own.broker();
+    let forwarding = match topics.is_empty() {
+        true => Forwarding::new(broker, rule),
+        false => Forwarding::new(broker, &ForwardRule { topics: topics.to_vec(), ..rule.clone() }),
+    };
+    forwarding.within(own.scope())
 }
 
 impl ReplayLane {
@@ -142,23 +158,28 @@ impl ReplayLane {
 
 impl Lanes {
     /// The main lane alone.
-    pub fn new(reader: LogReader, filter: RecordFilter, max_qos: Option<QoS>) -> Lanes {
+    pub fn new(reader: LogReader, forwarding: Forwarding, max_qos: Option<QoS>) -> Lanes {
         Lanes {
             reader,
-            filter,
+            forwarding,
             max_qos: max_qos.unwrap_or(QoS::ExactlyOnce),
             backlog_end: 0,
             pacer: Pacer::new(Rate::default(), Instant::now()),
             live_first: false,
             live: None,
             replay: None,
+            held_from: u64::MAX,
+            is_connected: false,
         }
     }
 
-    /// Another filter, QoS or pace for what comes next.
-    pub fn set_rule(&mut self, filter: RecordFilter, max_qos: Option<QoS>, backlog: &Backlog) {
-        self.filter = filter;
-        self.max_qos = max_qos.unwrap_or(QoS::ExactlyOnce);
+    /// Another rule or pace for what comes next.
+    pub fn set_rule(&mut self, forwarding: Forwarding, rule: &ForwardRule, backlog: &Backlog) {
+        if let Some(replay) = &mut self.replay {
+            replay.forwarding = replayed(&replay.topics, &forwarding.filter, rule);
+        }
+        self.forwarding = forwarding;
+        self.max_qos = rule.max_qos.unwrap_or(QoS::ExactlyOnce);
         self.live_first = backlog.live_first;
         let rate = Rate { messages: backlog.max_rate_messages, bytes: backlog.max_rate_bytes };
         if rate != self.pacer.rate() {
@@ -177,7 +198,11 @@ impl Lanes {
         self.backlog_end = self.reader.log().next_offset();
         // Changes of state alone are no backlog.
         let _ = self.reader.peek_message();
-        if self.live_first && self.live.is_none() && self.reader.position() < self.backlog_end {
+        if self.live_first
+            && !self.is_held()
+            && self.live.is_none()
+            && self.reader.position() < self.backlog_end
+        {
             let reader = self.reader.beside(self.backlog_end);
             self.live = Some(LiveLane { from: self.backlog_end, reader });
         }
@@ -206,7 +231,7 @@ impl Lanes {
     /// Sends a part of history once more; an earlier replay that still runs gives way.
     pub fn begin_replay(&mut self, order: ReplayOrder, rule: &ForwardRule) {
         let reader = self.reader.beside(order.from);
-        self.replay = Some(ReplayLane::new(order, reader, self.filter.broker(), rule, Instant::now()));
+        self.replay = Some(ReplayLane::new(order, reader, &self.forwarding.filter, rule, Instant::now()));
     }
 
     /// The replay, if there is or was one.
@@ -214,42 +239,43 @@ impl Lanes {
         self.replay.as_mut()
     }
 
-    /// The lanes in the order in which they are served.
+    /// The lanes in the order in which they are served; none at all in a pause.
     pub fn active(&self) -> impl Iterator<Item = Lane> + use<> {
+        let is_paused = self.held_from == 0;
         let is_replaying = self.replay.as_ref().is_some_and(|replay| replay.progress.is_running);
         let live = self.live.is_some().then_some(Lane::Live);
         let replay = is_replaying.then_some(Lane::Replay);
-        [live, Some(Lane::Main), replay].into_iter().flatten()
+        [live, Some(Lane::Main), replay].into_iter().flatten().filter(move |_| !is_paused)
     }
 
     /// One of the lanes, if it is there.
     pub fn view(&mut self, lane: Lane) -> Option<LaneView<'_>> {
         let live_from = self.live_from();
-        let (reader, filter, max_qos) = match lane {
-            Lane::Main => (&mut self.reader, &mut self.filter, self.max_qos),
-            Lane::Live => (&mut self.live.as_mut()?.reader, &mut self.filter, self.max_qos),
+        let (reader, forwarding, max_qos) = match lane {
+            Lane::Main => (&mut self.reader, &mut self.forwarding, self.max_qos),
+            Lane::Live => (&mut self.live.as_mut()?.reader, &mut self.forwarding, self.max_qos),
             Lane::Replay => {
                 let replay = self.replay.as_mut()?;
                 // The store knows nothing of replays, so their QoS 2 would not survive a restart.
                 let max_qos = self.max_qos.min(QoS::AtLeastOnce);
                 let end = replay.progress.to;
-                let ReplayLane { reader, filter, pacer, .. } = replay;
+                let ReplayLane { reader, forwarding, pacer, .. } = replay;
                 let pacer = Some(pacer);
-                return Some(LaneView { reader, filter, max_qos, end, pacer, paced_to: end });
+                return Some(LaneView { reader, forwarding, max_qos, end, pacer, paced_to: end });
             }
         };
         let end = match lane {
-            Lane::Main => live_from.unwrap_or(u64::MAX),
-            _ => u64::MAX,
+            Lane::Main => live_from.unwrap_or(u64::MAX).min(self.held_from),
+            _ => self.held_from,
         };
         let is_paced = lane == Lane::Main && self.pacer.rate() != Rate::default();
         let paced_to = if is_paced { self.backlog_end } else { 0 };
-        Some(LaneView { reader, filter, max_qos, end, pacer: Some(&mut self.pacer), paced_to })
+        Some(LaneView { reader, forwarding, max_qos, end, pacer: Some(&mut self.pacer), paced_to })
     }
 
     /// What decides about messages that are sent anew.
-    pub fn rule(&mut self) -> (&mut LogReader, &mut RecordFilter, QoS) {
-        (&mut self.reader, &mut self.filter, self.max_qos)
+    pub fn rule(&mut self) -> (&mut LogReader, &mut Forwarding, QoS) {
+        (&mut self.reader, &mut self.forwarding, self.max_qos)
     }
 
     /// Polls every lane's disk reads; ready when one of them has more.
@@ -260,13 +286,5 @@ impl Lanes {
         // Each is polled, so that each is registered.
         let ready = readers.filter_map(|reader| reader.poll_backlog(task).is_ready().then_some(())).count();
         if ready > 0 { Poll::Ready(()) } else { Poll::Pending }
-    }
-
-    /// Whether everything has been read.
-    pub fn are_at_end(&mut self) -> bool {
-        match &mut self.live {
-            Some(live) => self.reader.position() >= live.from && live.reader.is_at_end(),
-            None => self.reader.is_at_end(),
-        }
     }
 }

@@ -16,6 +16,14 @@ impl UpstreamBroker {
         }
     }
 
+    /// Leaves the connection politely, if there is one, for another one.
+    pub(super) fn leave_connection(&mut self) {
+        if let Phase::Connected(link) = std::mem::replace(&mut self.phase, Phase::Ended) {
+            self.outbox.disconnected();
+            actix::spawn(link.close());
+        }
+    }
+
     /// Leaves the broker politely; the actor ends when the goodbye is out.
     pub(super) fn say_goodbye(&mut self) {
         if let Phase::Connected(link) = std::mem::replace(&mut self.phase, Phase::Ended) {

@@ -1,25 +1,33 @@
 //! One connection to an upstream broker while it is up: one turn reads, encodes and writes what is ready.
 
+mod canaries;
+mod introductions;
+
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use mqtt::packet::{
-    Disconnect, Packet, RetainHandling, SubAck, Subscribe, SubscriptionOptions, Unsubscribe, ping,
-};
+use mqtt::PacketId;
+use mqtt::packet::acknowledgement::{self, AcknowledgementKind};
+use mqtt::packet::{Disconnect, Packet, ping};
 use mqtt::session::KeepAlive;
-use mqtt::{Properties, TopicFilter};
 use tokio::time::{Interval, MissedTickBehavior, Sleep};
+use uuid::Uuid;
 
-use super::connect::{Capabilities, Cause, Failure};
+use super::canary::Canary;
+use super::connect::{Capabilities, Cause, Failure, explained};
 use super::encoding::Wire;
 use super::inbox::Inbox;
 use super::outbox::Outbox;
 use super::status::UpstreamStatus;
+use super::subscribing::Asked;
+use crate::bridge::Stamper;
 use crate::connection::{Connection, ConnectionError};
+use crate::metrics::Traffic;
 use crate::timestamp::unix_micros;
-use crate::{Broker, Metrics, limits};
+use crate::{Broker, BrokerId, Metrics, limits};
 
 /// A connection that CONNACK opened.
 pub struct Link {
@@ -28,43 +36,77 @@ pub struct Link {
     keep_alive: KeepAlive,
     keep_alive_secs: u16,
     ticks: Pin<Box<Interval>>,
-    since: Instant,
     last_received: Instant,
     ping_sent: Option<Instant>,
     packets: Vec<Packet>,
     reading_paused: bool,
-    /// Whether the broker has acknowledged a message.
-    made_progress: bool,
+    canary: Option<Canary>,
     pace_timer: Option<Pin<Box<Sleep>>>,
+    /// Subscriptions that the broker has not answered yet.
+    pub(super) asked: Asked,
     /// When a message that went out in this turn had come in, in microseconds since the Unix epoch.
     sample: Option<u64>,
+    /// Says that the broker can be reached.
+    reached: Arc<()>,
+    /// Whether the broker took us for a bridge of 3.1.1, and whether we have told it which proxy we are.
+    pub(super) is_bridge: bool,
+    is_introduced: bool,
 }
 
 impl Link {
     /// The link begins at `now`.
-    pub fn new(connection: Connection, capabilities: Capabilities, now: Instant) -> Link {
+    pub fn new(
+        broker: BrokerId,
+        mut connection: Connection,
+        capabilities: Capabilities,
+        (stamper, proxy): (Stamper, Option<Uuid>),
+        canary: Option<Canary>,
+        now: Instant,
+    ) -> Link {
+        // What came in one piece with CONNACK is handled with the first turn, and not when more comes.
+        let mut packets = Vec::new();
+        connection.take_received(&mut packets);
+        let reached = stamper.bridge.reached(broker, proxy);
         let mut ticks = tokio::time::interval(limits::UPSTREAM_TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Link {
-            wire: Wire { version: connection.version(), capabilities },
+            wire: Wire {
+                version: connection.version(),
+                capabilities,
+                stamper: Some(stamper),
+                proxy: proxy.map(BrokerId),
+            },
+            reached,
+            is_bridge: false,
+            is_introduced: false,
             connection,
             keep_alive: KeepAlive::new(capabilities.keep_alive_secs, now),
             keep_alive_secs: capabilities.keep_alive_secs,
             ticks: Box::pin(ticks),
-            since: now,
             last_received: now,
             ping_sent: None,
-            packets: Vec::new(),
+            packets,
             reading_paused: false,
-            made_progress: false,
+            canary,
             pace_timer: None,
+            asked: Asked::default(),
             sample: None,
         }
     }
 
-    /// Whether the link was worth its while: then the next attempt need not wait longer than the first one.
-    pub fn was_a_success(&self) -> bool {
-        self.made_progress || self.since.elapsed() >= limits::UPSTREAM_STABLE
+    /// Counts its bytes there from now on: the broker has another name.
+    pub fn count_in(&mut self, traffic: Arc<Traffic>) {
+        self.connection.count_in(traffic);
+    }
+
+    /// The version that the broker speaks, and what it lets us do.
+    pub fn wire(&self) -> &Wire {
+        &self.wire
+    }
+
+    /// Who is at the other end, for the log.
+    pub fn peer(&self) -> &str {
+        self.connection.peer()
     }
 
     /// Where packets go that are written with the next flush.
@@ -92,40 +134,15 @@ impl Link {
         self.reading_paused = false;
     }
 
-    /// Asks a bidirectional broker for its messages, and takes back what an earlier definition asked for.
-    pub fn subscribe(&mut self, broker: &Broker, outbox: &mut Outbox, unsubscribe: Vec<TopicFilter>) {
-        if !unsubscribe.is_empty()
-            && let Some(packet_id) = outbox.reserve()
-        {
-            let properties = Properties::default();
-            self.queue(Packet::Unsubscribe(Unsubscribe {
-                packet_id,
-                properties,
-                topic_filters: unsubscribe,
-            }));
-        }
-        let Some(subscription) = &broker.subscription else { return };
-        // No Local spares us our own messages; RETAIN stays as the publisher set it.
-        let v5 = self.wire.version.is_v5();
-        let options = SubscriptionOptions {
-            qos: subscription.qos,
-            no_local: v5,
-            retain_as_published: v5,
-            retain_handling: RetainHandling::SendAtSubscribe,
-        };
-        for filters in subscription.topics.chunks(limits::SUBSCRIBE_FILTERS_MAX) {
-            let Some(packet_id) = outbox.reserve() else { return };
-            let subscriptions = filters.iter().map(|filter| (filter.clone(), options)).collect();
-            self.queue(Packet::Subscribe(Subscribe {
-                packet_id,
-                properties: Properties::default(),
-                subscriptions,
-            }));
+    /// Lets the broker go of QoS 2 messages that will not be sent again under these Packet Identifiers.
+    pub fn release(&mut self, packet_ids: &[PacketId]) {
+        for packet_id in packet_ids {
+            acknowledgement::encode_success(self.output(), AcknowledgementKind::PubRel, *packet_id);
         }
     }
 
     /// Queues a packet of ours, which can always be encoded.
-    fn queue(&mut self, packet: Packet) {
+    pub(super) fn queue(&mut self, packet: Packet) {
         if let Err(error) = self.connection.queue(&packet) {
             log::error!("{}: {error}", self.connection.peer());
         }
@@ -140,7 +157,9 @@ impl Link {
         inbox: &mut Inbox,
         status: &UpstreamStatus,
     ) -> Poll<Failure> {
-        if let Err(failure) = self.tick(task, outbox, status) {
+        // Before any message that could go round.
+        self.introduce(broker);
+        if let Err(failure) = self.tick(task, broker, outbox, status) {
             return Poll::Ready(failure);
         }
         if let Err(failure) = self.read(task, broker, outbox, inbox, status) {
@@ -204,6 +223,7 @@ impl Link {
         let mut acknowledged = 0;
         for packet in packets.drain(..) {
             match packet {
+                Packet::PubAck(packet) if self.is_of_canary(&packet, broker, outbox, status) => {}
                 Packet::PubAck(packet) => {
                     acknowledged += outbox.puback(&packet, status).map_err(unexpected)?
                 }
@@ -211,8 +231,10 @@ impl Link {
                     outbox.pubrec(&packet, self.connection.output(), status).map_err(unexpected)?;
                 }
                 Packet::PubComp(packet) => acknowledged += outbox.pubcomp(&packet).map_err(unexpected)?,
+                Packet::Publish(publish) if self.is_introduced && self.is_introduction(&publish, broker) => {}
                 Packet::Publish(publish) => {
-                    inbox.publish(publish, broker.subscription.is_some(), outbox)?;
+                    let wanted = broker.subscription.is_some() && !self.is_canary(&publish, status);
+                    inbox.publish(publish, wanted, outbox, status)?;
                 }
                 Packet::PubRel(packet) => inbox.pubrel(packet.packet_id, outbox.log()),
                 Packet::SubAck(suback) => self.subscribed(&suback, outbox, status),
@@ -221,10 +243,10 @@ impl Link {
                 }
                 Packet::PingResp => {}
                 Packet::Disconnect(disconnect) => {
-                    let reason = disconnect.properties.reason_string();
-                    let reason = reason.map(|text| format!(": {text}")).unwrap_or_default();
-                    let text = format!("the broker disconnected: {}{reason}", disconnect.reason_code);
-                    return Err(Failure::new(Cause::Lost, text));
+                    let explanation = explained(&disconnect.properties);
+                    let text = format!("the broker disconnected: {}{explanation}", disconnect.reason_code);
+                    let reason_code = Some(disconnect.reason_code).filter(|code| code.is_error());
+                    return Err(Failure { reason_code, ..Failure::new(Cause::Lost, text) });
                 }
                 other => {
                     let text = format!("the broker sent {:?}, which only a client may", other.packet_type());
@@ -233,21 +255,10 @@ impl Link {
             }
         }
         if acknowledged > 0 {
-            self.made_progress = true;
             status.count_forwarded(acknowledged);
             status.set_acknowledged(unix_micros());
         }
         Ok(())
-    }
-
-    fn subscribed(&mut self, suback: &SubAck, outbox: &mut Outbox, status: &UpstreamStatus) {
-        outbox.release(suback.packet_id);
-        let refused = suback.reason_codes.iter().filter(|code| code.is_error()).count();
-        if refused > 0 {
-            let text = format!("the broker refused {refused} of {} subscriptions", suback.reason_codes.len());
-            log::warn!("{}: {text}", self.connection.peer());
-            status.set_error(text);
-        }
     }
 
     /// Encodes and writes until the log or the socket has no more.
@@ -322,12 +333,14 @@ impl Link {
     fn tick(
         &mut self,
         task: &mut Context<'_>,
+        broker: &Broker,
         outbox: &mut Outbox,
         status: &UpstreamStatus,
     ) -> Result<(), Failure> {
         while self.ticks.as_mut().poll_tick(task).is_ready() {
             let now = Instant::now();
             outbox.publish_progress(status);
+            self.send_canary(broker, outbox, status, now);
             if self.keep_alive_secs == 0 {
                 continue;
             }

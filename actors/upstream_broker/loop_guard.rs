@@ -6,8 +6,11 @@ use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
 
-/// What a message is recognised by: a hash of topic and payload that nobody can forge a twin of.
-type Digest = blake3::Hash;
+use crate::bridge::{Digest, digest};
+use crate::limits;
+
+/// A credit that ends unused weighs as much as so many that are used.
+const DOUBT_PER_UNUSED: u32 = 4;
 
 /// Echo credits: each message that goes out and that the broker will send back gives one credit, each copy that
 /// comes in uses one up. So a message that others publish again is delivered again, however alike it is.
@@ -18,12 +21,19 @@ pub struct LoopGuard {
     given: VecDeque<(Instant, Digest)>,
     patience: Duration,
     credits_max: usize,
+    doubt: u32,
 }
 
 impl LoopGuard {
     /// No credits yet; each lasts for `patience`, and there are at most `credits_max`.
     pub fn new(patience: Duration, credits_max: usize) -> LoopGuard {
-        LoopGuard { credits: HashMap::default(), given: VecDeque::new(), patience, credits_max }
+        let (credits, given) = (HashMap::default(), VecDeque::new());
+        LoopGuard { credits, given, patience, credits_max, doubt: 0 }
+    }
+
+    /// Whether the broker seems to send nothing back: of late, more than one credit in five ended unused.
+    pub fn is_in_doubt(&self) -> bool {
+        self.doubt >= limits::ECHO_TRIAL_MAX * DOUBT_PER_UNUSED
     }
 
     /// A message goes out that the broker will send back.
@@ -40,7 +50,11 @@ impl LoopGuard {
     /// A message comes in: whether it is one of ours.
     pub fn is_echo(&mut self, topic_name: &[u8], payload: &[u8], now: Instant) -> bool {
         self.expire(now);
-        !self.credits.is_empty() && self.take(&digest(topic_name, payload))
+        let is_echo = !self.credits.is_empty() && self.take(&digest(topic_name, payload));
+        if is_echo {
+            self.doubt = self.doubt.saturating_sub(1);
+        }
+        is_echo
     }
 
     fn expire(&mut self, now: Instant) {
@@ -56,6 +70,7 @@ impl LoopGuard {
         // One that was used up is not there any more; a later one of the same message stays.
         if self.credits.get(&digest).is_some_and(|unused| unused.front() == Some(&at)) {
             self.take(&digest);
+            self.doubt = self.doubt.saturating_add(DOUBT_PER_UNUSED);
         }
     }
 
@@ -67,15 +82,6 @@ impl LoopGuard {
         }
         taken
     }
-}
-
-fn digest(topic_name: &[u8], payload: &[u8]) -> Digest {
-    let mut hasher = blake3::Hasher::new();
-    // The length keeps topic and payload apart.
-    hasher.update(&(topic_name.len() as u32).to_le_bytes());
-    hasher.update(topic_name);
-    hasher.update(payload);
-    hasher.finalize()
 }
 
 #[cfg(test)]

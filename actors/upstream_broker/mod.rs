@@ -2,49 +2,91 @@
 //! broker publishes, and comes back after every failure. The network's failures are handled here; only a panic
 //! ends the actor, and the Router then puts another one in its place.
 
-mod backoff;
+mod canary;
+mod circuit;
 mod connect;
+mod dead_letters;
+mod drop_reason;
+mod echoes;
+mod elsewhere;
 mod encoding;
+mod events;
 mod filter;
+mod forwarding;
+mod group;
 mod inbox;
+mod incoming;
 mod intake;
+mod introducing;
 mod journal;
 mod lanes;
 mod leaving;
 mod link;
 mod loop_guard;
+mod loop_watch;
+mod meters;
 mod outbox;
 mod pacer;
+mod portions;
+pub mod preview;
+mod reach;
+mod reconfiguring;
 mod replay;
+mod retrying;
+mod scope;
+mod service;
 mod status;
+mod steps;
+mod subscribing;
+mod suspects;
 mod tls;
+mod topic_aliases;
+mod websocket;
+mod wire_meters;
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::task::{Context as Task, Poll};
 use std::time::Instant;
 
 use actix::prelude::*;
-use mqtt::{ReasonCode, TopicFilter};
+use mqtt::TopicFilter;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Sleep;
 
-pub use backoff::{Backoff, chance};
-pub use connect::{Cause, Failure};
-pub use filter::{RecordFilter, rule_wants};
+pub use canary::CanarySnapshot;
+pub use circuit::{Circuit, CircuitSnapshot, CircuitState, chance};
+pub use connect::{Cause, Failure, Introduction, connect};
+pub use drop_reason::DropReason;
+pub use elsewhere::ConnectAnew;
+pub use events::UpstreamEvent;
+pub use filter::{RecordFilter, rule_wants, rule_wants_all};
+pub use group::{Endpoint, GroupStatus, Lineup, Policy, Predecessors, Regroup, Retire, Switch};
+use introducing::may_be_bridge;
 pub use lanes::{ReplayOrder, ReplayProgress};
-pub use status::{DropReason, UpstreamStatus};
+pub use scope::hash as topic_hash;
+pub use scope::{Part, Scope};
+pub use status::UpstreamStatus;
+pub use steps::{Step, Steps, Timed};
+pub use subscribing::SubscriptionFailure;
+pub use tls::{CertificateDetails, TlsDetails};
 
 pub use leaving::Withdraw;
 
+use crate::bridge::Bridge;
 use crate::broker::SharedBroker;
 use crate::message_log::{LogPlace, MessageLog};
-use crate::messages::{Reconfigure, Route, UpstreamState, Wake};
+use crate::messages::{Route, UpstreamState, Wake};
 use crate::store::{SessionKey, StoredUpstream};
 use crate::{Metrics, limits};
 use connect::Accepted;
+use forwarding::Forwarding;
+use group::{Group, Leaving};
 use inbox::Inbox;
+use incoming::Incoming;
 use link::Link;
+use loop_watch::LoopWatch;
 use outbox::Outbox;
 
 /// What an upstream broker's actor needs from others.
@@ -58,6 +100,8 @@ pub struct UpstreamContext {
     pub metrics: Arc<Metrics>,
     /// The longest packet that is accepted from a broker.
     pub packet_bytes_max: usize,
+    /// What keeps messages from going round.
+    pub bridge: Arc<Bridge>,
     /// Told whenever the state of a connection changes.
     pub state_changes: Arc<Notify>,
 }
@@ -69,16 +113,32 @@ pub struct UpstreamBroker {
     status: Arc<UpstreamStatus>,
     outbox: Outbox,
     inbox: Inbox,
-    backoff: Backoff,
+    circuit: Circuit,
     phase: Phase,
     /// Whether the bridge bit is worth a try: brokers other than mosquitto may refuse it.
     try_bridge: bool,
+    /// The definition leads to another server than before, and no connection was made there yet.
+    is_elsewhere: bool,
+    /// The connection stays until then at the latest, so that what is in flight there finishes.
+    leaving_by: Option<Instant>,
     /// Filters of an earlier configuration that the broker's Session may still have.
     unsubscribe: Vec<TopicFilter>,
     /// Set by the Router's [`Drain`]; told when the broker has everything, or when the connection is gone.
     draining: Option<oneshot::Sender<()>>,
     /// The text of the last failure in the log, so that it is not repeated.
     last_failure_logged: Option<String>,
+    /// The Router has dead letters and has not answered yet.
+    is_burying: bool,
+    /// The other members, where there is a group.
+    group: Option<Box<Group>>,
+    /// The connection is about to be given up.
+    leaving: Option<Leaving>,
+    /// The next attempt begins when this is done; whether the Session is distrusted then.
+    before_connecting: Option<Pin<Box<dyn Future<Output = bool>>>>,
+    /// The place of this actor, and those of the ones before it.
+    handover: Option<(Arc<LogPlace>, Vec<Arc<LogPlace>>)>,
+    /// The Session at the broker is to be forgotten before anything goes out.
+    distrust: Arc<AtomicBool>,
 }
 
 /// Where the connection stands.
@@ -105,37 +165,52 @@ impl UpstreamBroker {
         status: Arc<UpstreamStatus>,
         context: UpstreamContext,
     ) -> UpstreamBroker {
-        let filter = RecordFilter::of(&broker);
-        let outbox = Outbox::new(place.reader(), filter, broker.rule.max_qos);
-        let inbox = Inbox::new(durable_key(&broker), Vec::new());
+        let try_bridge = may_be_bridge(&broker);
+        let outbox = Outbox::new(place.reader(), Forwarding::of(&broker), broker.rule.max_qos);
+        let inbox = Inbox::new(durable_key(&broker));
+        let circuit = Circuit::new(broker.retry);
         let mut actor = UpstreamBroker {
             broker,
             context,
             status,
             outbox,
             inbox,
-            backoff: Backoff::new(limits::UPSTREAM_RETRY_FLOOR, limits::UPSTREAM_RETRY_CEILING),
+            circuit,
             phase: Phase::Ended,
-            try_bridge: true,
+            try_bridge,
+            is_elsewhere: false,
+            leaving_by: None,
             unsubscribe: Vec::new(),
             draining: None,
             last_failure_logged: None,
+            is_burying: false,
+            group: None,
+            leaving: None,
+            before_connecting: None,
+            handover: None,
+            distrust: Arc::default(),
         };
         actor.apply_rule();
         actor.begin_connecting();
         actor
     }
 
-    /// What goes to the broker, and how fast.
+    /// What goes to the broker, and how fast, and what comes from it.
     fn apply_rule(&mut self) {
-        let filter = RecordFilter::of(&self.broker);
-        self.outbox.set_rule(filter, self.broker.rule.max_qos, &self.broker.backlog);
+        let mut forwarding = Forwarding::of(&self.broker);
+        if let Some(group) = &self.group {
+            forwarding = forwarding.within(group.scope());
+        }
+        self.outbox.set_rule(forwarding, &self.broker.rule, &self.broker.backlog);
+        self.inbox.set_rule(self.broker.subscription.as_ref().map(Incoming::new));
+        self.outbox.set_broker_name(&self.broker.name);
+        self.apply_hold();
     }
 
     /// Goes on where the broker was before a restart.
     pub fn restored(mut self, mut stored: StoredUpstream) -> UpstreamBroker {
         let awaiting_release = std::mem::take(&mut stored.awaiting_release);
-        self.inbox = Inbox::new(durable_key(&self.broker), awaiting_release);
+        self.inbox.restore(awaiting_release);
         self.outbox.restore(stored);
         self
     }
@@ -144,24 +219,17 @@ impl UpstreamBroker {
         &self.broker.name
     }
 
-    /// Whether the broker would send our own messages back, if nothing were done: 5.0 has No Local against it,
-    /// and with 3.1.1 the bridge bit asks for the same where the broker knows it.
-    fn may_echo(&self) -> bool {
-        self.broker.subscription.is_some() && !self.broker.version.is_v5()
-    }
-
     fn begin_connecting(&mut self) {
+        self.moved_on();
+        self.circuit.attempt();
+        self.status.set_circuit(self.circuit);
         self.status.set_state(UpstreamState::Connecting);
-        let (broker, packet_bytes_max) = (self.broker.clone(), self.context.packet_bytes_max);
-        let bridge = self.try_bridge && self.may_echo();
-        self.phase =
-            Phase::Connecting(Box::pin(
-                async move { connect::connect(&broker, bridge, packet_bytes_max).await },
-            ));
+        let introduction = self.introduction();
+        self.phase = Phase::Connecting(Box::pin(self.attempt(introduction)));
     }
 
     fn accepted(&mut self, accepted: Accepted) {
-        let Accepted { connection, session_present, capabilities } = accepted;
+        let Accepted { connection, session_present, mut capabilities, tls, announced } = accepted;
         log::info!(
             "broker {}: connected to {}:{}{}",
             self.name(),
@@ -173,47 +241,36 @@ impl UpstreamBroker {
             log::warn!("broker {}: its certificate is not verified (insecure_skip_verify)", self.name());
         }
         self.last_failure_logged = None;
+        self.circuit.connected(Instant::now());
+        self.status.set_circuit(self.circuit);
+        self.status.set_tls(tls);
         self.status.set_state(UpstreamState::Connected);
+        let (session_present, unknown) = self.of_this_server(session_present);
+        self.status.set_capabilities(capabilities);
+        let canary = self.canary(&mut capabilities);
+        self.attached(session_present);
         self.outbox.connected(session_present, &capabilities);
         self.inbox.connected(session_present, self.broker.version);
-        let echoing = self.broker.subscription.as_ref().filter(|_| self.may_echo() && !self.try_bridge);
-        let subscribed =
-            echoing.map(|subscription| RecordFilter::of_subscription(self.broker.id, subscription));
-        self.outbox.expect_echoes(subscribed);
-        let mut link = Link::new(connection, capabilities, Instant::now());
-        link.subscribe(&self.broker, &mut self.outbox, std::mem::take(&mut self.unsubscribe));
+        let as_bridge = self.asks_as_bridge();
+        let loops = self.outbox.loops();
+        *loops = LoopWatch::over(&self.broker, as_bridge, loops.take(), &self.context.bridge);
+        let stamper = self.stamper();
+        let proxy = stamper.proxy_of(&announced);
+        let mut link =
+            Link::new(self.broker.id, connection, capabilities, (stamper, proxy), canary, Instant::now());
+        link.is_bridge = as_bridge;
+        link.release(&unknown);
+        let unsubscribe = std::mem::take(&mut self.unsubscribe);
+        if let Some(text) = link.subscribe(&self.broker, &mut self.outbox, unsubscribe) {
+            log::warn!("broker {}: {text}", self.name());
+            self.status.set_error(text);
+        }
         self.phase = Phase::Connected(Box::new(link));
-    }
-
-    /// Something failed: says so and waits for its time.
-    fn failed(&mut self, failure: &Failure) {
-        if matches!(&self.phase, Phase::Connected(link) if link.was_a_success()) {
-            self.backoff.succeeded();
-        }
-        if failure.reason_code == Some(ReasonCode::UnsupportedProtocolVersion) {
-            self.try_bridge = false;
-        }
-        let wait = self.backoff.failed(chance());
-        self.context.metrics.broker_failures.with_label_values(&[self.name(), failure.cause.as_str()]).inc();
-        // The same failure again and again is one event worth knowing.
-        if self.last_failure_logged.as_ref() != Some(&failure.text) {
-            log::warn!("broker {}: {}; retrying", self.name(), failure.text);
-            self.last_failure_logged = Some(failure.text.clone());
-        } else {
-            log::debug!("broker {}: {}; retrying in {} ms", self.name(), failure.text, wait.as_millis());
-        }
-        self.status.set_error(failure.text.clone());
-        self.outbox.disconnected();
-        if self.draining.is_some() {
-            self.end();
-            return;
-        }
-        self.status.set_state(UpstreamState::WaitingToRetry);
-        self.phase = Phase::Waiting(Box::pin(tokio::time::sleep(wait)));
     }
 
     /// One turn of everything.
     fn drive(&mut self, context: &mut Context<Self>, task: &mut Task<'_>) -> Poll<()> {
+        self.drive_group(task);
         loop {
             match &mut self.phase {
                 Phase::Ended => {
@@ -232,8 +289,9 @@ impl UpstreamBroker {
                     Poll::Ready(Err(failure)) => self.failed(&failure),
                 },
                 Phase::Connected(_) => match self.drive_link(context, task) {
+                    Poll::Pending if self.may_leave() => self.connect_anew(),
                     Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Ok(())) => self.say_goodbye(),
+                    Poll::Ready(Ok(())) => self.leave(),
                     Poll::Ready(Err(failure)) => self.failed(&failure),
                 },
             }
@@ -242,7 +300,7 @@ impl UpstreamBroker {
 
     /// There is no connection; what waits for one is shown.
     fn wait(&mut self) -> Poll<()> {
-        if !self.status.has_oldest_unsent() {
+        if self.outbox.is_draining() || !self.status.has_oldest_unsent() {
             self.outbox.publish_progress(&self.status);
         }
         Poll::Pending
@@ -271,7 +329,7 @@ impl UpstreamBroker {
         if self.draining.is_some() && self.outbox.is_drained() && link.is_flushed() {
             return Poll::Ready(Ok(()));
         }
-        Poll::Pending
+        if self.has_left(task) { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 }
 
@@ -301,7 +359,9 @@ impl ActorFuture<UpstreamBroker> for Driver {
         context: &mut Context<UpstreamBroker>,
         task: &mut Task<'_>,
     ) -> Poll<()> {
-        actor.drive(context, task)
+        let driven = actor.drive(context, task);
+        actor.publish_dead_letters(context);
+        driven
     }
 }
 
@@ -310,30 +370,6 @@ impl Handler<Wake> for UpstreamBroker {
 
     /// The driver has its turn after the mailbox.
     fn handle(&mut self, _: Wake, _: &mut Context<Self>) {}
-}
-
-impl Handler<Reconfigure> for UpstreamBroker {
-    type Result = ();
-
-    fn handle(&mut self, Reconfigure(broker): Reconfigure, _: &mut Context<Self>) {
-        let old = std::mem::replace(&mut self.broker, broker);
-        self.apply_rule();
-        if self.broker.connects_like(&old) {
-            return;
-        }
-        let kept: &[TopicFilter] =
-            self.broker.subscription.as_ref().map_or(&[], |subscription| &subscription.topics);
-        let asked = old.subscription.as_ref().map_or(&[][..], |subscription| &subscription.topics);
-        self.unsubscribe.extend(asked.iter().filter(|filter| !kept.contains(filter)).cloned());
-        log::info!("broker {}: definition changed, connecting anew", self.name());
-        if let Phase::Connected(link) = std::mem::replace(&mut self.phase, Phase::Ended) {
-            self.outbox.disconnected();
-            actix::spawn(link.close());
-        }
-        self.try_bridge = true;
-        self.backoff.succeeded();
-        self.begin_connecting();
-    }
 }
 
 /// What a bug would do.

@@ -1,5 +1,8 @@
 //! The outbox as a pure machine over a log: a model of a broker acknowledges, forgets and disconnects at will.
 
+mod hold;
+mod members;
+
 use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
@@ -13,7 +16,7 @@ use super::connect::Capabilities;
 use super::encoding::Wire;
 use super::outbox::Outbox;
 use super::*;
-use crate::broker::ForwardRule;
+use crate::broker::{ForwardRule, RetainPolicy};
 use crate::message_log::Lag;
 use crate::{BrokerId, Origin};
 
@@ -32,7 +35,7 @@ impl Scene {
         let log = MessageLog::new(1 << 24);
         let place = log.place(None);
         let id = BrokerId(Uuid::from_u128(1));
-        let outbox = Outbox::new(place.reader(), RecordFilter::new(id, &ForwardRule::default()), max_qos);
+        let outbox = Outbox::new(place.reader(), Forwarding::new(id, &ForwardRule::default()), max_qos);
         let metrics = Metrics::new().expect("the names differ");
         let capabilities = Capabilities {
             receive_maximum,
@@ -41,9 +44,12 @@ impl Scene {
             retain_available: true,
             packet_bytes_max: usize::MAX,
             keep_alive_secs: 0,
+            topic_alias_maximum: 0,
+            wildcards_available: true,
+            service: None,
         };
         let status = UpstreamStatus::new(id, "b", &metrics, Arc::default());
-        Scene { log, outbox, status, wire: Wire { version, capabilities }, place }
+        Scene { log, outbox, status, wire: Wire { version, capabilities, stamper: None, proxy: None }, place }
     }
 
     fn connect(&mut self, session_present: bool) {
@@ -329,5 +335,182 @@ proptest! {
         prop_assert!(scene.outbox.is_drained(), "nothing is stuck");
         prop_assert_eq!(scene.outbox.cursor().0, u64::from(published));
         prop_assert_eq!(model.first_seen, (0..published).collect::<Vec<_>>());
+    }
+}
+
+/// The rule of one broker for all that follows.
+fn with_rule(scene: &mut Scene, change: impl FnOnce(&mut ForwardRule)) -> ForwardRule {
+    let mut rule = ForwardRule::default();
+    change(&mut rule);
+    let forwarding = Forwarding::new(BrokerId(Uuid::from_u128(1)), &rule);
+    scene.outbox.set_rule(forwarding, &rule, &crate::broker::Backlog::default());
+    rule
+}
+
+#[test]
+fn what_goes_out_is_changed_as_the_rule_says() {
+    for version in [ProtocolVersion::V311, ProtocolVersion::V5] {
+        let mut scene = Scene::new(version, 10, None);
+        with_rule(&mut scene, |rule| {
+            rule.mapping.add = Some("site/".to_owned());
+            rule.retain = RetainPolicy::Set;
+            rule.user_properties = vec![("via".to_owned(), "proxy".to_owned())];
+            rule.max_payload_bytes = Some(5);
+        });
+        scene.connect(false);
+        let mut with_properties = message("12345", QoS::AtLeastOnce);
+        with_properties.properties = Properties::default()
+            .with(Property::MessageExpiryInterval(60))
+            .with(Property::ContentType("x".into()));
+        for message in
+            [&message("1", QoS::AtMostOnce), &with_properties, &message("123456", QoS::AtLeastOnce)]
+        {
+            scene.append(message);
+        }
+        let published = scene.published();
+        assert_eq!(texts(&published), ["1", "12345"]);
+        for publish in &published {
+            assert!(publish.retain);
+            assert_eq!(publish.topic_name.as_ref().map(TopicName::as_str), Some("site/t"));
+            let added: Vec<_> = publish.properties.user_properties().collect();
+            let wanted = version.is_v5().then(|| ("via".into(), "proxy".into()));
+            assert_eq!(added, wanted.into_iter().collect::<Vec<_>>());
+        }
+        if version.is_v5() {
+            assert_eq!(published[1].properties.message_expiry_interval(), Some(60));
+            assert_eq!(published[1].properties.content_type().as_deref(), Some("x"));
+        }
+        let dropped = scene.status.snapshot(Lag::default()).dropped;
+        assert_eq!(dropped.get("payload_too_large"), Some(&1));
+    }
+}
+
+#[test]
+fn an_answer_finds_its_way_back_to_the_mapped_response_topic() {
+    let mut scene = Scene::new(ProtocolVersion::V5, 10, None);
+    with_rule(&mut scene, |rule| rule.mapping.add = Some("site/".to_owned()));
+    scene.connect(false);
+    for expiry in [None, Some(60)] {
+        let mut request = message("m", QoS::AtMostOnce);
+        request.properties = Properties::default()
+            .with(Property::ResponseTopic("answers".into()))
+            .with(Property::ContentType("x".into()));
+        if let Some(secs) = expiry {
+            request.properties = request.properties.with(Property::MessageExpiryInterval(secs));
+        }
+        scene.append(&request);
+        let published = scene.published();
+        let properties = &published[0].properties;
+        assert_eq!(properties.response_topic().as_deref(), Some("site/answers"));
+        assert_eq!(properties.content_type().as_deref(), Some("x"));
+        assert_eq!(properties.message_expiry_interval(), expiry);
+    }
+    // It counts for the broker's Maximum Packet Size at its new length: 27 bytes here, and 22 as it came.
+    for (packet_bytes_max, count) in [(27, 1), (26, 0)] {
+        scene.wire.capabilities.packet_bytes_max = packet_bytes_max;
+        let mut request = message("m", QoS::AtMostOnce);
+        request.properties = Properties::default().with(Property::ResponseTopic("answers".into()));
+        scene.append(&request);
+        let mut output = BytesMut::new();
+        scene.outbox.fill(&mut output, &scene.wire, &scene.status, SECOND);
+        assert_eq!(output.len(), 27 * count);
+    }
+}
+
+#[test]
+fn a_message_without_a_topic_at_the_broker_is_dropped_and_counted() {
+    let mut scene = Scene::new(ProtocolVersion::V311, 10, None);
+    with_rule(&mut scene, |rule| rule.mapping.strip = Some("t".to_owned()));
+    scene.connect(false);
+    scene.append(&message("nowhere", QoS::AtLeastOnce));
+    assert_eq!(texts(&scene.published()), Vec::<String>::new());
+    assert!(scene.outbox.is_drained());
+    assert_eq!(scene.status.snapshot(Lag::default()).dropped.get("unmappable"), Some(&1));
+}
+
+#[test]
+fn the_added_properties_and_the_mapped_topic_count_for_the_brokers_maximum() {
+    let mut scene = Scene::new(ProtocolVersion::V5, 10, None);
+    // A PUBLISH of QoS 0 to `t` with the payload `m` has 7 bytes.
+    scene.wire.capabilities.packet_bytes_max = 10;
+    scene.connect(false);
+    scene.append(&message("m", QoS::AtMostOnce));
+    assert_eq!(texts(&scene.published()), ["m"]);
+    for change in [
+        (|rule: &mut ForwardRule| rule.mapping.add = Some("site/".to_owned())) as fn(&mut ForwardRule),
+        |rule| rule.user_properties = vec![("a".to_owned(), "b".to_owned())],
+    ] {
+        with_rule(&mut scene, change);
+        scene.append(&message("m", QoS::AtMostOnce));
+        assert_eq!(texts(&scene.published()), Vec::<String>::new());
+    }
+    assert_eq!(scene.status.snapshot(Lag::default()).dropped.get("too_large"), Some(&2));
+}
+
+#[test]
+fn what_is_in_flight_goes_out_again_under_the_topic_that_it_has_by_now() {
+    let mut scene = Scene::new(ProtocolVersion::V311, 10, None);
+    scene.connect(false);
+    for text in ["a", "b"] {
+        scene.append(&message(text, QoS::ExactlyOnce));
+    }
+    assert_eq!(scene.published().len(), 2);
+    with_rule(&mut scene, |rule| rule.mapping.add = Some("new/".to_owned()));
+    scene.outbox.disconnected();
+    scene.connect(true);
+    for publish in scene.published() {
+        let topic = publish.topic_name.expect("3.1.1 knows no aliases");
+        assert_eq!((topic.as_str(), publish.dup), ("new/t", true));
+    }
+    // Without a topic it goes nowhere, and leaves room for others.
+    with_rule(&mut scene, |rule| rule.mapping.strip = Some("t".to_owned()));
+    scene.outbox.disconnected();
+    scene.connect(true);
+    assert_eq!(texts(&scene.published()), Vec::<String>::new());
+    assert!(scene.outbox.is_drained());
+    assert_eq!(scene.status.snapshot(Lag::default()).dropped.get("unmappable"), Some(&2));
+}
+
+#[test]
+fn an_echo_is_known_by_what_was_on_the_wire() {
+    let mut scene = Scene::new(ProtocolVersion::V311, 10, None);
+    with_rule(&mut scene, |rule| rule.mapping.add = Some("site/".to_owned()));
+    let definition = crate::BrokerChanges::new().with("name", "a").with("address", "b");
+    let definition = definition.with("bidirectional", true).with("version", "3.1.1");
+    let source = crate::broker::BrokerSource::Stored;
+    let broker = definition.create(BrokerId(Uuid::from_u128(1)), source).expect("a definition");
+    let bridge = Arc::new(Bridge::new(&crate::bridge::BridgeOptions::default(), Uuid::nil()));
+    *scene.outbox.loops() = LoopWatch::over(&broker, false, None, &bridge);
+    scene.connect(false);
+    scene.append(&message("m", QoS::AtMostOnce));
+    assert_eq!(scene.published().len(), 1);
+    let loops = scene.outbox.loops().as_mut().expect("the broker is bidirectional");
+    assert!(!loops.is_echo(b"t", b"m", &Properties::default()));
+    assert!(loops.is_echo(b"site/t", b"m", &Properties::default()));
+}
+
+#[test]
+fn a_replay_excludes_and_maps_as_the_rule_says() {
+    let mut scene = Scene::new(ProtocolVersion::V311, 10, None);
+    let rule = with_rule(&mut scene, |rule| {
+        rule.exclude = vec![TopicFilter::new("secret").expect("a filter")];
+        rule.mapping.add = Some("site/".to_owned());
+    });
+    scene.connect(false);
+    for topic in ["t", "secret"] {
+        let topic_name = TopicName::new(topic).expect("a topic name");
+        scene.append(&Message { topic_name, ..message("m", QoS::AtMostOnce) });
+    }
+    assert_eq!(scene.published().len(), 1);
+    for topics in [vec![], vec![TopicFilter::new("#").expect("a filter")]] {
+        let order = ReplayOrder { from: 0, to: 2, topics, max_rate_messages: None };
+        scene.outbox.begin_replay(order, &rule);
+        let published = scene.published();
+        let topics: Vec<_> = published
+            .iter()
+            .filter_map(|publish| publish.topic_name.as_ref())
+            .map(TopicName::as_str)
+            .collect();
+        assert_eq!(topics, ["site/t"]);
     }
 }

@@ -1,6 +1,6 @@
 //! An upstream broker that does nothing but acknowledge and count.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::clock::Clock;
@@ -33,13 +33,21 @@ pub struct NullUpstream {
     manner: AtomicU8,
     ledger: Mutex<Ledger>,
     connects: AtomicU64,
+    topic_aliases: AtomicU16,
     clock: Clock,
 }
 
 impl NullUpstream {
     pub fn new(port: u16, clock: Clock) -> NullUpstream {
         let manner = AtomicU8::new(Manner::Well as u8);
-        NullUpstream { port, manner, ledger: Mutex::new(Ledger::new()), connects: AtomicU64::new(0), clock }
+        NullUpstream {
+            port,
+            manner,
+            ledger: Mutex::new(Ledger::new()),
+            connects: AtomicU64::new(0),
+            topic_aliases: AtomicU16::new(0),
+            clock,
+        }
     }
 
     pub fn manner(&self) -> Manner {
@@ -48,6 +56,11 @@ impl NullUpstream {
 
     pub fn set_manner(&self, manner: Manner) {
         self.manner.store(manner as u8, Ordering::Relaxed);
+    }
+
+    /// The Topic Alias Maximum of the next connections.
+    pub fn set_topic_aliases(&self, maximum: u16) {
+        self.topic_aliases.store(maximum, Ordering::Relaxed);
     }
 
     pub fn port(&self) -> u16 {
@@ -117,8 +130,9 @@ fn answer(
             *version = frame.body.get(6).ok_or("a CONNECT without a protocol level")? & 0x7F;
             let is_refused = upstream.manner() == Manner::Refusing;
             upstream.connects.fetch_add(u64::from(!is_refused), Ordering::Relaxed);
+            let [high, low] = upstream.topic_aliases.load(Ordering::Relaxed).to_be_bytes();
             let answer: &[u8] = match (*version, is_refused) {
-                (5, false) => &[3, 0, 0, 0],
+                (5, false) => &[6, 0, 0, 3, 0x22, high, low],
                 (5, true) => &[3, 0, 0x88, 0],
                 (_, false) => &[2, 0, 0],
                 (_, true) => &[2, 0, 3],

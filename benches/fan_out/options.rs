@@ -21,6 +21,7 @@ cargo bench --bench fan_out -- [OPTIONS]
   --devices N          connected devices of the memory scenario (100)
   --runs N             runs of each scenario; the medians are printed (3)
   --version 4|5        MQTT 3.1.1 or 5.0, towards the broker and upstream (4)
+  --topic-aliases N    Topic Alias Maximum of the null upstreams, with --version 5 (0)
   --only LIST          scenarios, of throughput,latency,memory (these three), backlog,beside,synced
   --vs-mosquitto       the same load through mosquitto with bridges, and ratios
   --without-proxy      leave the proxy out (for a look at mosquitto alone)
@@ -58,6 +59,7 @@ pub struct Options {
     pub devices: usize,
     pub runs: usize,
     pub version: u8,
+    pub topic_aliases: u16,
     pub only: Vec<String>,
     pub vs_mosquitto: bool,
     pub without_proxy: bool,
@@ -93,6 +95,7 @@ impl Options {
             devices: 100,
             runs: 3,
             version: 4,
+            topic_aliases: 0,
             only: Vec::new(),
             vs_mosquitto: false,
             without_proxy: false,
@@ -184,6 +187,7 @@ fn set(options: &mut Options, name: &str, value: &str) -> Result<(), String> {
         "--devices" => options.devices = number(name, value)?,
         "--runs" => options.runs = number(name, value)?,
         "--version" => options.version = number(name, value)?,
+        "--topic-aliases" => options.topic_aliases = number(name, value)?,
         "--only" => options.only.extend(value.split(',').map(str::to_owned)),
         "--proxy" => options.proxy = PathBuf::from(value),
         "--proxy-arg" => options.proxy_arguments.push(value.to_owned()),

@@ -36,6 +36,7 @@ impl Rig {
     pub fn start(subject: Subject, options: &Options, qos: u8) -> Result<Rig, String> {
         let clock = Clock::start();
         let upstreams = Upstreams::start(options.upstreams, clock)?;
+        upstreams.iter().for_each(|upstream| upstream.set_topic_aliases(options.topic_aliases));
         let ports: Vec<u16> = upstreams.iter().map(NullUpstream::port).collect();
         let broker = Broker::start(subject, options, qos, &ports)?;
         let publishers = (1..=options.publishers).map(|number| {

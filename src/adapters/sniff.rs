@@ -44,8 +44,6 @@ const HTTP_METHODS: [&[u8]; 10] = [
     b"TRACE ",
     b"PRI * HTTP/2",
 ];
-/// A Protocol Level with this bit is a bridge of mosquitto in 3.1.1, never a version.
-const BRIDGE: u8 = 0x80;
 
 /// Names what the bytes are the beginning of; `None` while more bytes could still decide. `packet_bytes_max` is the
 /// longest packet that will be accepted.
@@ -92,10 +90,11 @@ fn protocol_version(body: &[u8]) -> Option<Opening> {
         return Some(Opening::Foreign);
     }
     let level = *rest.get(name.len())?;
-    Some(match ProtocolVersion::from_level(level) {
+    let is_marked = level & ProtocolVersion::BRIDGE != 0;
+    Some(match ProtocolVersion::from_connect(level) {
         _ if !is_mqtt => Opening::Mqtt31,
-        Some(version) => Opening::Connect(version),
-        None if level > ProtocolVersion::V5.level() && level & BRIDGE == 0 => Opening::Newer(level),
+        Some((version, _)) => Opening::Connect(version),
+        None if level > ProtocolVersion::V5.level() && !is_marked => Opening::Newer(level),
         None => Opening::Unsupported,
     })
 }
@@ -121,7 +120,8 @@ mod tests {
             ("a bridge of 3.1", connect(b"MQIsdp", 0x83), Opening::Mqtt31),
             ("level 3", connect(b"MQTT", 3), Opening::Unsupported),
             ("level 0", connect(b"MQTT", 0), Opening::Unsupported),
-            ("a bridge of 3.1.1", connect(b"MQTT", 0x84), Opening::Unsupported),
+            ("a bridge of 3.1.1", connect(b"MQTT", 0x84), Opening::Connect(ProtocolVersion::V311)),
+            ("a bridge of 5.0", connect(b"MQTT", 0x85), Opening::Unsupported),
             ("level 6", connect(b"MQTT", 6), Opening::Newer(6)),
             ("level 127", connect(b"MQTT", 127), Opening::Newer(127)),
             ("another case", vec![0x10, 20, 0, 4, b'm'], Opening::Foreign),

@@ -4,6 +4,9 @@ mod check;
 pub mod client;
 mod connect_arguments;
 mod demo;
+mod health;
+mod http;
+mod import;
 mod log;
 mod output;
 mod publish;
@@ -45,8 +48,12 @@ enum Command {
     Pub(publish::PublishArguments),
     /// Subscribe at a broker or at the proxy, and print what arrives
     Sub(subscribe::SubscribeArguments),
+    /// Ask a running proxy whether it is well; the exit code says so
+    Health(health::HealthArguments),
     /// Look into the log's files, of a running proxy too
     Log(log::LogArguments),
+    /// Turn the connections of a mosquitto.conf into brokers, and say what has no place there
+    Import(import::ImportArguments),
 }
 
 /// Why a command ended without success.
@@ -59,7 +66,17 @@ pub struct Failure {
 impl Failure {
     /// It could not start, or could not do its work.
     pub fn work(line: impl Into<String>) -> Failure {
-        Failure { exit_code: 1, lines: vec![line.into()] }
+        Failure::work_lines(vec![line.into()])
+    }
+
+    /// As [`Failure::work`], for more than one reason.
+    pub fn work_lines(lines: Vec<String>) -> Failure {
+        Failure { exit_code: 1, lines }
+    }
+
+    /// What it was given cannot be read or understood.
+    pub fn input(lines: Vec<String>) -> Failure {
+        Failure { exit_code: 2, lines }
     }
 }
 
@@ -83,7 +100,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::ServeForDemo(arguments)) => demo::run_child(arguments),
         Some(Command::Pub(arguments)) => publish::run(arguments),
         Some(Command::Sub(arguments)) => subscribe::run(arguments),
+        Some(Command::Health(arguments)) => health::run(arguments),
         Some(Command::Log(arguments)) => log::run(arguments),
+        Some(Command::Import(arguments)) => import::run(arguments),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -173,12 +192,16 @@ mod tests {
             "mqtt-proxy sub --topic a/#/b",
             "mqtt-proxy sub --topic a --timeout -1",
             "mqtt-proxy demo --seconds 0",
+            "mqtt-proxy health --timeout 0",
             "mqtt-proxy demo --listen 1883",
             "mqtt-proxy log",
             "mqtt-proxy log --data d",
             "mqtt-proxy log dump --from yesterday",
             "mqtt-proxy log dump --topic a/#/b",
             "mqtt-proxy log dump --limit -1",
+            "mqtt-proxy import",
+            "mqtt-proxy import m.conf --data d --api http://h:1",
+            "mqtt-proxy import m.conf --api https://h",
         ] {
             let error = parse(line).err().unwrap_or_else(|| panic!("{line} was accepted"));
             assert_eq!(error.exit_code(), 2, "{line}");
@@ -197,6 +220,10 @@ mod tests {
             "mqtt-proxy log segments --data d",
             "mqtt-proxy log verify --config c",
             "mqtt-proxy log dump --from 5 --to 2026-07-31T08:00:00+02:00 --topic a/# --limit 3",
+            "mqtt-proxy import m.conf",
+            "mqtt-proxy import m.conf --data d",
+            "mqtt-proxy import --api http://127.0.0.1:8080 m.conf",
+            "mqtt-proxy health --ready --web [::1]:3000 --timeout 5",
             "mqtt-proxy demo",
             "mqtt-proxy demo --listen [::1]:1 --web 127.0.0.1:2 --broker-1 127.0.0.1:3 --broker-2 127.0.0.1:0 --seconds 0.5",
         ] {

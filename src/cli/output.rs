@@ -28,3 +28,9 @@ pub fn complain(line: &str) {
     // Nobody is left to tell where this fails.
     let _ = writeln!(io::stderr().lock(), "error: {line}");
 }
+
+/// Writes one line that is worth knowing and no error.
+pub fn note(line: &str) {
+    // Nobody is left to tell where this fails.
+    let _ = writeln!(io::stderr().lock(), "note: {line}");
+}

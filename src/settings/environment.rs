@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use actors::broker::Secret;
+
 use super::SettingsError;
 
 /// `MQTT_PROXY__SECTION__KEY` sets a key of a section.
@@ -37,6 +39,11 @@ impl Environment {
     /// The value of `MQTT_PROXY_SECRET`; an empty one is none.
     pub(super) fn secret(&self) -> Option<&str> {
         self.filled(SECRET)
+    }
+
+    /// What secrets of brokers are encrypted with.
+    pub fn broker_secret(&self) -> Option<Secret> {
+        self.secret().map(Secret::new)
     }
 
     /// The value of `RUST_LOG`; an empty one is none.

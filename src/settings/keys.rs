@@ -8,6 +8,8 @@ use actors::device_session::OnMessageRate;
 use config::ValueKind;
 use mqtt::TopicName;
 
+use super::alerts;
+
 /// What a key's value must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -17,6 +19,8 @@ pub(super) enum Kind {
     Secret,
     /// The beginning of Topic Names.
     TopicPrefix,
+    /// The name of a User Property.
+    PropertyName,
     /// Where another server is.
     Reference,
     Path,
@@ -30,6 +34,12 @@ pub(super) enum Kind {
     Choice(&'static [&'static str]),
     /// Texts such as `topic filter = policy`.
     AcknowledgementRules,
+    /// Where alerts are posted to.
+    WebhookUrl,
+    /// What the topics of alerts begin with.
+    AlertTopic,
+    /// Tables, each a rule.
+    AlertRules,
 }
 
 /// A key as `section.name`.
@@ -53,11 +63,13 @@ const DAY_MILLIS: i64 = DAY_SECS * 1_000;
 const GIBIBYTE: i64 = 1_073_741_824;
 /// About 136 years.
 const SECS_MAX: i64 = 4_294_967_295;
+/// A name goes along with every message.
+const PROPERTY_NAME_BYTES_MAX: usize = 255;
 /// How often something may happen in a second.
 const COUNT_MAX: i64 = 4_294_967_295;
 
 /// In the order of `settings/default.toml`.
-pub(super) static KEYS: [Key; 48] = [
+pub(super) static KEYS: [Key; 57] = [
     key("server.listen", Kind::Addresses),
     integer("server.connect_timeout_secs", 1, DAY_SECS),
     integer("server.drain_timeout_secs", 0, DAY_SECS),
@@ -72,6 +84,7 @@ pub(super) static KEYS: [Key; 48] = [
     key("web.listen", Kind::Address),
     key("web.static_dir", Kind::Path),
     key("data.dir", Kind::Path),
+    key("data.seed", Kind::Text),
     integer("log.head_bytes_max", 1_048_576, ANY),
     integer("log.segment_bytes", 65_536, GIBIBYTE),
     integer("log.retention_bytes_max", 1_048_576, ANY),
@@ -83,6 +96,10 @@ pub(super) static KEYS: [Key; 48] = [
     key("acknowledgement.rules", Kind::AcknowledgementRules),
     integer("acknowledgement.deadline_ms", 1, DAY_MILLIS),
     key("acknowledgement.on_deadline", Kind::Choice(&OnDeadline::NAMES)),
+    key("bridge.origin_property", Kind::PropertyName),
+    key("bridge.hops_property", Kind::PropertyName),
+    integer("bridge.hops_max", 1, 255),
+    key("bridge.strip_for_devices", Kind::Boolean),
     integer("limits.packet_bytes_max", 64, 268_435_460),
     integer("limits.receiving_bytes_max", 1_048_576, ANY),
     integer("limits.topic_bytes_max", 1, 65_535),
@@ -106,6 +123,10 @@ pub(super) static KEYS: [Key; 48] = [
     integer("limits.retained_messages_max", 0, ANY),
     integer("limits.retained_bytes_max", 0, ANY),
     integer("limits.keep_alive_secs_max", 0, 65_535),
+    key("alerts.webhook_url", Kind::WebhookUrl),
+    key("alerts.webhook_secret", Kind::Secret),
+    key("alerts.topic", Kind::AlertTopic),
+    key("alerts.rules", Kind::AlertRules),
 ];
 
 /// The key with this path.
@@ -141,6 +162,9 @@ impl Kind {
             Kind::TopicPrefix => {
                 "what topics begin with, at most 65535 bytes: without + and #, and no $ in front".to_owned()
             }
+            Kind::PropertyName => {
+                format!("a name of 1 to {PROPERTY_NAME_BYTES_MAX} bytes, without control characters")
+            }
             Kind::Reference => {
                 "one or more servers, parted by spaces, such as \"b.example.org\" or \"192.0.2.7:1883\""
                     .to_owned()
@@ -157,6 +181,14 @@ impl Kind {
                 let policies = Policy::NAMES.join(", ");
                 format!("rules such as \"plant/# = synced\": a topic filter, =, and one of {policies}")
             }
+            Kind::WebhookUrl => {
+                "a URL that begins with http:// or https://, without user name and password".to_owned()
+            }
+            Kind::AlertTopic => {
+                "what topics begin with, at most 1024 bytes: without + and #, and below $SYS/ if it begins with $"
+                    .to_owned()
+            }
+            Kind::AlertRules => alerts::allowed(),
             Kind::Integer { min, max: ANY } => format!("a whole number, {min} or more"),
             Kind::Integer { min, max } => format!("a whole number from {min} to {max}"),
         }
@@ -168,6 +200,9 @@ impl Kind {
             (Kind::Boolean, ValueKind::Boolean(_)) => true,
             (Kind::Text | Kind::Secret, ValueKind::String(text)) => text.len() <= usize::from(u16::MAX),
             (Kind::TopicPrefix, ValueKind::String(text)) => is_topic_prefix(text),
+            (Kind::PropertyName, ValueKind::String(text)) => {
+                (1..=PROPERTY_NAME_BYTES_MAX).contains(&text.len()) && !text.contains(char::is_control)
+            }
             (Kind::Reference, ValueKind::String(text)) => {
                 text.len() <= usize::from(u16::MAX) && !text.contains(char::is_control)
             }
@@ -177,8 +212,16 @@ impl Kind {
             (Kind::Integer { min, max }, ValueKind::I64(number)) => (min..=max).contains(number),
             (Kind::Choice(names), ValueKind::String(name)) => names.contains(&name.as_str()),
             (Kind::AcknowledgementRules, ValueKind::Array(rules)) => rules.iter().all(is_rule),
+            (Kind::WebhookUrl, ValueKind::String(url)) => alerts::is_webhook_url(url),
+            (Kind::AlertTopic, ValueKind::String(topic)) => alerts::is_topic(topic),
+            (Kind::AlertRules, rules) => alerts::problem(rules).is_none(),
             _ => false,
         }
+    }
+
+    /// What exactly is wrong with a value that consists of many.
+    pub fn problem(self, value: &ValueKind) -> Option<String> {
+        (self == Kind::AlertRules).then(|| alerts::problem(value)).flatten()
     }
 
     /// The part of a long value that is wrong, where one can be told from the rest.
@@ -203,9 +246,13 @@ impl Kind {
             Kind::AcknowledgementRules if text.trim().is_empty() => ValueKind::Array(Vec::new()),
             // A filter with a comma is cut in two here, and refused: it can stand in a file only.
             Kind::AcknowledgementRules => text.split(',').map(str::trim).collect::<Vec<_>>().into(),
-            Kind::Text
+            Kind::AlertRules => alerts::read(text),
+            Kind::WebhookUrl
+            | Kind::AlertTopic
+            | Kind::Text
             | Kind::Secret
             | Kind::TopicPrefix
+            | Kind::PropertyName
             | Kind::Reference
             | Kind::Path
             | Kind::Address

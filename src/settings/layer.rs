@@ -81,6 +81,9 @@ fn take(
         layer.push((key.path, value));
         return;
     }
+    if let Some(problem) = key.kind.problem(&value) {
+        return problems.push(format!("{place}: {problem}"));
+    }
     let allowed = key.kind.allowed();
     let text = key.kind.wrong_part(&value).unwrap_or(text);
     problems.push(match key.kind {
@@ -150,7 +153,7 @@ impl FileReader<'_> {
 }
 
 /// The value in the words of `config`; `Nil` stands for what no key can be.
-fn value_of(value: &DeValue<'_>) -> ValueKind {
+pub(super) fn value_of(value: &DeValue<'_>) -> ValueKind {
     match value {
         DeValue::String(text) => ValueKind::String(text.to_string()),
         DeValue::Integer(number) => {
@@ -160,6 +163,13 @@ fn value_of(value: &DeValue<'_>) -> ValueKind {
         DeValue::Array(values) => {
             ValueKind::Array(values.iter().map(|value| value_of(value.get_ref()).into()).collect())
         }
-        DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Table(_) => ValueKind::Nil,
+        DeValue::Table(table) => {
+            let field = |(name, value): (&_, &toml::Spanned<DeValue<'_>>)| {
+                let name: &toml::Spanned<toml::de::DeString<'_>> = name;
+                (name.get_ref().to_string(), value_of(value.get_ref()).into())
+            };
+            ValueKind::Table(table.iter().map(field).collect())
+        }
+        DeValue::Float(_) | DeValue::Datetime(_) => ValueKind::Nil,
     }
 }

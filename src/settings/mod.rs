@@ -1,5 +1,6 @@
 //! What the proxy was told to do: raw settings (files, environment, flags) become checked [`Settings`].
 
+mod alerts;
 mod environment;
 mod error;
 mod keys;
@@ -16,8 +17,10 @@ use std::time::Duration;
 
 use actors::BrokerChanges;
 use actors::acknowledgement::Acknowledgements;
+use actors::bridge::BridgeOptions;
 use actors::broker::Secret;
 
+pub use alerts::{AlertSettings, WebhookSettings};
 pub use environment::Environment;
 pub use error::SettingsError;
 use layer::Layer;
@@ -38,12 +41,18 @@ pub struct Settings {
     pub web: WebSettings,
     /// Where the proxy keeps what must survive a restart.
     pub data_dir: PathBuf,
+    /// The upstream brokers that a new data directory begins with.
+    pub seed: Option<PathBuf>,
     /// The log of messages.
     pub log: LogSettings,
     /// What must have happened to a message before its publisher is told that the proxy has it.
     pub acknowledgements: Acknowledgements,
+    /// What messages carry between proxies.
+    pub bridge: BridgeOptions,
     /// What one device or all of them together may use.
     pub limits: Limits,
+    /// What is worth an alert, and who is told.
+    pub alerts: AlertSettings,
     /// The upstream brokers of the command line, each already known to make a valid broker.
     pub upstreams: Vec<UpstreamArgument>,
     /// The key for stored passwords, from `MQTT_PROXY_SECRET`.

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use actors::acknowledgement::{Acknowledgements, OnDeadline, Policy, parse_rule, rule_text};
+use actors::bridge::BridgeOptions;
 use actors::broker::Secret;
 use serde::{Deserialize, Serialize};
 
+use super::alerts::{AlertSettings, RawAlerts};
 use super::limits::{Limits, RawLimits};
 use super::{Credentials, LogSettings, ServerSettings, Settings, SettingsError, WebSettings};
 
@@ -21,7 +23,9 @@ pub(super) struct RawSettings {
     data: RawData,
     log: RawLog,
     acknowledgement: RawAcknowledgement,
+    bridge: RawBridge,
     limits: RawLimits,
+    alerts: RawAlerts,
 }
 
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -56,6 +60,7 @@ struct RawWeb {
 #[serde(deny_unknown_fields)]
 struct RawData {
     dir: String,
+    seed: String,
 }
 
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -81,6 +86,15 @@ struct RawAcknowledgement {
     on_deadline: String,
 }
 
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawBridge {
+    origin_property: String,
+    hops_property: String,
+    hops_max: u32,
+    strip_for_devices: bool,
+}
+
 impl Default for RawSettings {
     fn default() -> RawSettings {
         RawSettings {
@@ -96,7 +110,7 @@ impl Default for RawSettings {
             },
             auth: RawAuth { require_auth: false, username: String::new(), password: String::new() },
             web: RawWeb { listen: SocketAddr::from(([0, 0, 0, 0], 3000)), static_dir: "static".to_owned() },
-            data: RawData { dir: "data".to_owned() },
+            data: RawData { dir: "data".to_owned(), seed: String::new() },
             log: RawLog {
                 head_bytes_max: 32 * 1024 * 1024,
                 segment_bytes: 64 * 1024 * 1024,
@@ -107,7 +121,9 @@ impl Default for RawSettings {
                 persist_qos0: false,
             },
             acknowledgement: RawAcknowledgement::shown(&Acknowledgements::default()),
+            bridge: RawBridge::shown(&BridgeOptions::default()),
             limits: RawLimits::shown(&Limits::default()),
+            alerts: RawAlerts::shown(&AlertSettings::default()),
         }
     }
 }
@@ -139,6 +155,12 @@ impl RawSettings {
             problems.push(problem);
             Acknowledgements::default()
         });
+        if self.bridge.origin_property == self.bridge.hops_property {
+            problems.push(format!(
+                "bridge.origin_property and bridge.hops_property are both '{}'; they must be two names",
+                self.bridge.hops_property
+            ));
+        }
         let limits = self.limits.clone().check().unwrap_or_else(|problem| {
             problems.push(problem);
             Limits::default()
@@ -149,11 +171,20 @@ impl RawSettings {
                 "limits.receiving_bytes_max is {receiving}; it must be at least limits.packet_bytes_max, which is {packet}"
             ));
         }
-        SettingsError::none_of(problems).map(|()| Settings { acknowledgements, limits, ..self.finish() })
+        let alerts = self.alerts.clone().check().unwrap_or_else(|problem| {
+            problems.push(problem);
+            AlertSettings::default()
+        });
+        SettingsError::none_of(problems).map(|()| Settings {
+            acknowledgements,
+            limits,
+            alerts,
+            ..self.finish()
+        })
     }
 
     fn finish(self) -> Settings {
-        let RawSettings { server, auth, web, data, log, .. } = self;
+        let RawSettings { server, auth, web, data, log, bridge, .. } = self;
         let RawAuth { require_auth, username, password } = auth;
         let credentials = Credentials { username, password: Secret::new(password) };
         Settings {
@@ -171,10 +202,13 @@ impl RawSettings {
             },
             auth: require_auth.then_some(credentials),
             web: WebSettings { listen: web.listen, static_dir: PathBuf::from(web.static_dir) },
+            seed: Some(data.seed).filter(|seed| !seed.is_empty()).map(PathBuf::from),
             data_dir: PathBuf::from(data.dir),
             log: log.finish(),
             acknowledgements: Acknowledgements::default(),
+            bridge: bridge.finish(),
             limits: Limits::default(),
+            alerts: AlertSettings::default(),
             upstreams: Vec::new(),
             secret: None,
         }
@@ -206,10 +240,15 @@ impl RawSettings {
                 listen: settings.web.listen,
                 static_dir: settings.web.static_dir.display().to_string(),
             },
-            data: RawData { dir: settings.data_dir.display().to_string() },
+            data: RawData {
+                dir: settings.data_dir.display().to_string(),
+                seed: settings.seed.as_ref().map(|seed| seed.display().to_string()).unwrap_or_default(),
+            },
             log: RawLog::shown(&settings.log),
             acknowledgement: RawAcknowledgement::shown(&settings.acknowledgements),
+            bridge: RawBridge::shown(&settings.bridge),
             limits: RawLimits::shown(&settings.limits),
+            alerts: RawAlerts::shown(&settings.alerts),
         }
     }
 }
@@ -237,6 +276,22 @@ impl RawLog {
             history_bytes_max: log.history_bytes_max,
             sync_interval_ms: millis(log.sync_interval),
             persist_qos0: log.persist_qos0,
+        }
+    }
+}
+
+impl RawBridge {
+    fn finish(self) -> BridgeOptions {
+        let RawBridge { origin_property, hops_property, hops_max, strip_for_devices } = self;
+        BridgeOptions { origin_property, hops_property, hops_max, strip_for_devices }
+    }
+
+    fn shown(bridge: &BridgeOptions) -> RawBridge {
+        RawBridge {
+            origin_property: bridge.origin_property.clone(),
+            hops_property: bridge.hops_property.clone(),
+            hops_max: bridge.hops_max,
+            strip_for_devices: bridge.strip_for_devices,
         }
     }
 }

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use actors::acknowledgement::{OnDeadline, Policy};
+use actors::alerts::{AlertMetric, AlertRule};
+use actors::bridge::BridgeOptions;
 use actors::delivery_queue::{AbsentSubscriber, SlowSubscriber};
 use actors::device_session::OnMessageRate;
 
@@ -80,6 +82,15 @@ fn without_anything_the_defaults_hold() {
             persist_qos0: false,
         }
     );
+    assert_eq!(
+        settings.bridge,
+        BridgeOptions {
+            origin_property: "mqtt-proxy-origin".to_owned(),
+            hops_property: "mqtt-proxy-hops".to_owned(),
+            hops_max: 8,
+            strip_for_devices: true,
+        }
+    );
     assert_eq!(settings.acknowledgements, Acknowledgements::default());
     assert_eq!(settings.acknowledgements.deadline, Duration::from_millis(5_000));
     assert_eq!(
@@ -110,6 +121,8 @@ fn without_anything_the_defaults_hold() {
             keep_alive_secs_max: 0,
         }
     );
+    assert_eq!(settings.alerts, AlertSettings::default());
+    assert_eq!((settings.alerts.topic.as_str(), &settings.alerts.webhook), ("$SYS/broker/alerts", &None));
     assert!(settings.upstreams.is_empty());
     assert_eq!(settings.secret, None);
 }
@@ -146,6 +159,18 @@ fn the_built_in_defaults_are_allowed_and_each_has_its_key() {
     let text = toml::to_string(&RawSettings::default()).unwrap();
     let layer = layer::of_text("defaults", &text).unwrap();
     assert_eq!(layer.len(), keys::KEYS.len());
+}
+
+#[test]
+fn origin_and_hops_need_names_of_their_own() {
+    let one = Environment::from([("MQTT_PROXY__BRIDGE__HOPS_PROPERTY", "mqtt-proxy-origin")]);
+    let error = load(&Flags::default(), &one).unwrap_err().to_string();
+    assert!(error.contains("bridge.origin_property and bridge.hops_property"), "{error}");
+    for (variable, value) in [("ORIGIN_PROPERTY", ""), ("HOPS_MAX", "0"), ("HOPS_MAX", "256")] {
+        let variable = format!("MQTT_PROXY__BRIDGE__{variable}");
+        let error = load(&Flags::default(), &Environment::from([(variable.as_str(), value)])).unwrap_err();
+        assert!(error.to_string().contains(&variable), "{error}");
+    }
 }
 
 #[test]
@@ -446,6 +471,8 @@ fn no_secret_is_shown() {
         ("MQTT_PROXY__AUTH__REQUIRE_AUTH", "true"),
         ("MQTT_PROXY__AUTH__USERNAME", "user"),
         ("MQTT_PROXY__AUTH__PASSWORD", "hunter2"),
+        ("MQTT_PROXY__ALERTS__WEBHOOK_URL", "https://example.org/hook"),
+        ("MQTT_PROXY__ALERTS__WEBHOOK_SECRET", "hunter2"),
         ("MQTT_PROXY_SECRET", "hunter2"),
     ]);
     let flags = Flags { upstream: vec!["mqtt://user:hunter2@host".to_owned()], ..Flags::default() };
@@ -475,6 +502,12 @@ fn what_check_shows_is_a_file_with_the_same_settings() {
         ("MQTT_PROXY__ACKNOWLEDGEMENT__POLICY", "quorum"),
         ("MQTT_PROXY__ACKNOWLEDGEMENT__RULES", "a=\"b\" = all,# = memory"),
         ("MQTT_PROXY__ACKNOWLEDGEMENT__ON_DEADLINE", "withhold"),
+        ("MQTT_PROXY__ALERTS__TOPIC", "site/alerts"),
+        (
+            "MQTT_PROXY__ALERTS__RULES",
+            "[{name='a', metric='lag', above=9, clear_below=3}, {name='b', broker='x', metric='disconnected_secs', \
+             above=30, for_secs=5}]",
+        ),
     ]);
     let settings = load(&flags, &variables).unwrap();
     let file = directory.file("shown.toml", &settings.to_toml());
@@ -484,6 +517,37 @@ fn what_check_shows_is_a_file_with_the_same_settings() {
     assert_eq!(again.log, settings.log);
     assert_eq!(again.acknowledgements, settings.acknowledgements);
     assert_eq!(again.limits, settings.limits);
+    assert_eq!(again.alerts, settings.alerts);
+    assert_eq!(settings.alerts.rules.len(), 2);
+}
+
+#[test]
+fn rules_for_alerts_are_tables_in_a_file() {
+    let directory = Directory::new();
+    let late = "[[alerts.rules]]\nname = 'late'\nmetric = 'oldest_unsent_secs'\nabove = 60\n";
+    let file = directory.file("site.toml", &format!("{late}for_secs = 10\nclear_below = 30"));
+    let flags = Flags { config: Some(file), ..Flags::default() };
+    let rules = load(&flags, &Environment::default()).unwrap().alerts.rules;
+    let wanted = AlertRule {
+        name: "late".to_owned(),
+        broker: None,
+        metric: AlertMetric::OldestUnsentSecs,
+        above: 60,
+        lasting: Duration::from_secs(10),
+        clear_below: Some(30),
+    };
+    assert_eq!(rules, [wanted]);
+    assert_eq!(
+        problems_of_file(&format!("{late}above_all = 1")),
+        [
+            "{file}: line 1: alerts.rules: rule 1: above_all is not known; a rule has name, broker, metric, above, \
+          for_secs, clear_below"
+        ]
+    );
+    assert_eq!(
+        problems_of_file(&format!("[alerts]\ntopic = 'a'\n{late}\n{late}")),
+        ["{file}: line 3: alerts.rules: rule 2: the name late is in use by an earlier rule"]
+    );
 }
 
 #[test]

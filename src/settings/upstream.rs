@@ -1,33 +1,26 @@
 //! `--upstream URL`: reads the URL of an upstream broker, and writes one with its password hidden.
 
-use actors::broker::{Backlog, BrokerSource, Secret};
+use actors::broker::{BrokerSource, Transport, is_reference};
+use actors::definition::{self, Field, Kind};
 use actors::{Broker, BrokerChanges, BrokerId};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::{SettingsError, UpstreamArgument};
 
-/// The parameters that may stand behind the `?`.
-const PARAMETERS: [&str; 18] = [
-    "name",
-    "version",
-    "max_qos",
-    "topics",
-    "start_at",
-    "queue_bytes_max",
-    "on_full",
-    "max_rate_messages",
-    "max_rate_bytes",
-    "live_first",
-    "bidirectional",
-    "client_id_prefix",
-    "keep_alive_secs",
-    "clean_session",
-    "insecure_skip_verify",
-    "ca_cert_path",
-    "subscription_topics",
-    "subscription_qos",
-];
+/// What the rest of the URL says, or what has no meaning in one.
+const NO_PARAMETERS: [&str; 9] =
+    ["address", "port", "transport", "ws_path", "use_tls", "username", "password", "enabled", "paused"];
+
+/// What is always shown, also where it is the default.
+const ALWAYS_SHOWN: [&str; 5] = ["name", "version", "client_id_prefix", "keep_alive_secs", "clean_session"];
+
+/// The fields that may stand behind the `?`. Other users of the machine see a command line, so of a secret only where
+/// it is to be found.
+fn parameters() -> impl Iterator<Item = &'static Field> {
+    definition::fields().filter(|field| !NO_PARAMETERS.contains(&field.name))
+}
 
 /// What is percent-encoded in a URL that is shown.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
@@ -60,11 +53,14 @@ pub(super) fn read_all(urls: &[String]) -> Result<Vec<UpstreamArgument>, Setting
 
 /// Reads one URL and proves that it makes a broker.
 fn read(url: &str) -> Result<(BrokerChanges, Broker), String> {
-    let (scheme, rest) = url.split_once("://").ok_or("must start with mqtt:// or mqtts://")?;
-    let use_tls = match scheme.to_ascii_lowercase().as_str() {
-        "mqtt" => false,
-        "mqtts" => true,
-        _ => return Err("must start with mqtt:// or mqtts://".to_owned()),
+    let unknown = "must start with mqtt://, mqtts://, ws:// or wss://";
+    let (scheme, rest) = url.split_once("://").ok_or(unknown)?;
+    let (transport, use_tls) = match scheme.to_ascii_lowercase().as_str() {
+        "mqtt" => ("tcp", false),
+        "mqtts" => ("tcp", true),
+        "ws" => ("ws", false),
+        "wss" => ("ws", true),
+        _ => return Err(unknown.to_owned()),
     };
     if rest.contains('#') {
         return Err("write # as %23".to_owned());
@@ -77,35 +73,36 @@ fn read(url: &str) -> Result<(BrokerChanges, Broker), String> {
                     (and @ as %40 in parameters)"
             .to_owned());
     }
-    if !path.is_empty() {
-        return Err("must not have a path after the host".to_owned());
+    let mut changes = BrokerChanges::new().with("transport", transport).with("use_tls", use_tls);
+    match (transport, path) {
+        ("ws", path) if before_query.contains('/') => changes = changes.with("ws_path", format!("/{path}")),
+        (_, "") => {}
+        _ => return Err("must not have a path after the host".to_owned()),
     }
-    let mut changes = BrokerChanges { use_tls: Some(use_tls), ..BrokerChanges::default() };
-    read_authority(authority, &mut changes)?;
+    changes = read_authority(authority, changes)?;
     for (index, parameter) in query.split('&').enumerate().filter(|(_, parameter)| !parameter.is_empty()) {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
         let repeated = query.split('&').take(index).any(|other| other.split('=').next() == Some(name));
         if repeated {
             return Err(format!("{} is given twice", shown_name(name)));
         }
-        read_parameter(name, value, &mut changes)?;
+        let field = parameters().find(|field| field.name == name).ok_or_else(|| {
+            let known: Vec<_> = parameters().map(|field| field.name).collect();
+            format!("unknown {}; known are {}", shown_name(name), known.join(", "))
+        })?;
+        changes = changes.with(name, read_value(field, value)?);
     }
-    let broker = changes.clone().create(BrokerId(Uuid::nil()), BrokerSource::CommandLine).map_err(
-        |error| match error.field {
-            "insecure_skip_verify" | "ca_cert_path" if !use_tls => {
-                format!("{}: has a meaning with mqtts:// only", error.field)
-            }
-            "subscription_topics" if changes.bidirectional != Some(true) => {
-                "subscription_topics: has a meaning with bidirectional=true only".to_owned()
-            }
-            _ => error.to_string(),
-        },
-    )?;
+    let broker = changes.clone().create(BrokerId(Uuid::nil()), BrokerSource::CommandLine);
+    let in_url = |problem: &str| {
+        let problem = problem.replace("with use_tls only", "with mqtts:// or wss:// only");
+        problem.replace("with bidirectional only", "with bidirectional=true only")
+    };
+    let broker = broker.map_err(|error| in_url(&error.to_string()))?;
     Ok((changes, broker))
 }
 
 /// `[user[:password]@]host[:port]`; the name becomes `host:port`.
-fn read_authority(authority: &str, changes: &mut BrokerChanges) -> Result<(), String> {
+fn read_authority(authority: &str, mut changes: BrokerChanges) -> Result<BrokerChanges, String> {
     let (user, host_and_port) = match authority.rsplit_once('@') {
         Some((user, rest)) => (Some(user), rest),
         None => (None, authority),
@@ -114,30 +111,42 @@ fn read_authority(authority: &str, changes: &mut BrokerChanges) -> Result<(), St
         let (user, password) =
             user.split_once(':').map_or((user, None), |(user, password)| (user, Some(password)));
         let user = decoded("user", user)?;
-        changes.username = Some((!user.is_empty()).then_some(user));
+        if !user.is_empty() {
+            changes = changes.with("username", user);
+        }
         if let Some(password) = password {
-            changes.password = Some(Some(Secret::new(decoded("password", password)?)));
+            changes = changes.with("password", decoded("password", password)?);
         }
     }
     let (host, port) = split_port(host_and_port)?;
-    let default_port = if changes.use_tls == Some(true) { 8883 } else { 1883 };
     let port = match port {
-        None => default_port,
-        Some(digits) => digits
-            .parse::<u16>()
-            .ok()
-            .filter(|port| *port != 0 && digits.bytes().all(|byte| byte.is_ascii_digit()))
-            .ok_or("the port behind the host must be a number from 1 to 65535")?,
+        None => None,
+        Some(digits) => Some(
+            digits
+                .parse::<u16>()
+                .ok()
+                .filter(|port| *port != 0 && digits.bytes().all(|byte| byte.is_ascii_digit()))
+                .ok_or("the port behind the host must be a number from 1 to 65535")?,
+        ),
     };
     let host = decoded("host", host)?;
     if host.is_empty() {
         return Err("the host is missing".to_owned());
     }
-    changes.name =
-        Some(if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") });
-    changes.address = Some(host);
-    changes.port = Some(u32::from(port));
-    Ok(())
+    let bracketed = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+    changes = changes.with("address", host);
+    let port = match port {
+        Some(port) => port,
+        None => default_port(&changes)?,
+    };
+    Ok(changes.with("port", port).with("name", format!("{bracketed}:{port}")))
+}
+
+/// The port that such servers have.
+fn default_port(changes: &BrokerChanges) -> Result<u16, String> {
+    let unnamed = changes.clone().with("name", "default port").with("version", "5");
+    let broker = unnamed.create(BrokerId(Uuid::nil()), BrokerSource::CommandLine);
+    broker.map(|broker| broker.port).map_err(|error| error.to_string())
 }
 
 fn split_port(text: &str) -> Result<(&str, Option<&str>), String> {
@@ -161,33 +170,29 @@ fn split_port(text: &str) -> Result<(&str, Option<&str>), String> {
     }
 }
 
-fn read_parameter(name: &str, value: &str, changes: &mut BrokerChanges) -> Result<(), String> {
+/// The value of a parameter as its field wants it.
+fn read_value(field: &Field, value: &str) -> Result<Value, String> {
+    let name = field.name;
     let text = || decoded(name, value);
-    match name {
-        "name" => changes.name = Some(text()?),
-        "version" => changes.version = Some(text()?),
-        "max_qos" => changes.max_qos = Some(Some(qos(name, &text()?)?)),
-        "topics" => changes.topics = Some(list(name, value)?),
-        "start_at" => changes.start_at = Some(Some(text()?)),
-        "queue_bytes_max" => changes.queue_bytes_max = Some(Some(whole_number(name, &text()?)?)),
-        "on_full" => changes.on_full = Some(Some(text()?)),
-        "max_rate_messages" => changes.max_rate_messages = Some(Some(whole_number(name, &text()?)?)),
-        "max_rate_bytes" => changes.max_rate_bytes = Some(Some(whole_number(name, &text()?)?)),
-        "live_first" => changes.live_first = Some(boolean(name, &text()?)?),
-        "bidirectional" => changes.bidirectional = Some(boolean(name, &text()?)?),
-        "client_id_prefix" => changes.client_id_prefix = Some(text()?),
-        "keep_alive_secs" => {
-            let secs = text()?.parse::<u16>().map_err(|_| format!("{name}: must be from 0 to 65535"))?;
-            changes.keep_alive_secs = Some(u32::from(secs));
+    Ok(match field.kind {
+        Kind::Text | Kind::TextOrNumber => text()?.into(),
+        Kind::Number => text()?.parse::<u64>().map_err(|_| format!("{name}: must be a whole number"))?.into(),
+        Kind::Boolean => {
+            text()?.parse::<bool>().map_err(|_| format!("{name}: must be true or false"))?.into()
         }
-        "clean_session" => changes.clean_session = Some(boolean(name, &text()?)?),
-        "insecure_skip_verify" => changes.insecure_skip_verify = Some(boolean(name, &text()?)?),
-        "ca_cert_path" => changes.ca_cert_path = Some(Some(text()?)),
-        "subscription_topics" => changes.subscription_topics = Some(list(name, value)?),
-        "subscription_qos" => changes.subscription_qos = Some(qos(name, &text()?)?),
-        _ => return Err(format!("unknown {}; known are {}", shown_name(name), PARAMETERS.join(", "))),
-    }
-    Ok(())
+        Kind::Texts => list(name, value)?.into(),
+        Kind::Structure => {
+            serde_json::from_str(&text()?).map_err(|error| format!("{name}: must be JSON: {error}"))?
+        }
+        Kind::Secret { .. } => match text()? {
+            reference if is_reference(&reference) => reference.into(),
+            _ => {
+                return Err(format!(
+                    "{name}: must be env:NAME or file:/path, because a command line is no secret"
+                ));
+            }
+        },
+    })
 }
 
 /// A parameter's name for a message, if it looks like a name: what does not may be a part of a password.
@@ -212,18 +217,6 @@ fn decoded(what: &str, text: &str) -> Result<String, String> {
 /// Commas separate; a comma within is `%2C`.
 fn list(name: &str, value: &str) -> Result<Vec<String>, String> {
     value.split(',').filter(|part| !part.is_empty()).map(|part| decoded(name, part)).collect()
-}
-
-fn boolean(name: &str, value: &str) -> Result<bool, String> {
-    value.parse().map_err(|_| format!("{name}: must be true or false"))
-}
-
-fn whole_number(name: &str, value: &str) -> Result<u64, String> {
-    value.parse().map_err(|_| format!("{name}: must be a whole number"))
-}
-
-fn qos(name: &str, value: &str) -> Result<u32, String> {
-    value.parse().ok().filter(|qos| *qos <= 2).ok_or_else(|| format!("{name}: must be 0, 1 or 2"))
 }
 
 /// The URL for a message: scheme, host and port, and nothing that can be a part of a password.
@@ -254,10 +247,12 @@ pub(super) fn shown(upstream: &UpstreamArgument) -> String {
     let created = upstream.changes.clone().create(BrokerId(Uuid::nil()), BrokerSource::CommandLine);
     let Ok(broker) = created else { return "(not a valid broker)".to_owned() };
     let encode = |text: &str| utf8_percent_encode(text, ENCODED).to_string();
-    let join = |topics: &[mqtt::TopicFilter]| {
-        topics.iter().map(|topic| encode(topic.as_str())).collect::<Vec<_>>().join(",")
+    let scheme = match (&broker.transport, broker.tls.is_some()) {
+        (Transport::Tcp, false) => "mqtt",
+        (Transport::Tcp, true) => "mqtts",
+        (Transport::WebSocket { .. }, false) => "ws",
+        (Transport::WebSocket { .. }, true) => "wss",
     };
-    let scheme = if broker.tls.is_some() { "mqtts" } else { "mqtt" };
     let user = match (&broker.username, &broker.password) {
         (None, None) => String::new(),
         (user, None) => format!("{}@", encode(user.as_deref().unwrap_or_default())),
@@ -265,64 +260,47 @@ pub(super) fn shown(upstream: &UpstreamArgument) -> String {
     };
     let host =
         if broker.address.contains(':') { format!("[{}]", broker.address) } else { encode(&broker.address) };
-    let mut parameters = vec![
-        format!("name={}", encode(&broker.name)),
-        format!("version={}", broker.version),
-        format!("client_id_prefix={}", encode(&broker.client_id_prefix)),
-        format!("keep_alive_secs={}", broker.keep_alive_secs),
-        format!("clean_session={}", broker.clean_session),
-    ];
-    if let Some(tls) = &broker.tls {
-        parameters.push(format!("insecure_skip_verify={}", tls.insecure_skip_verify));
-        if let Some(path) = &tls.ca_cert_path {
-            parameters.push(format!("ca_cert_path={}", encode(&path.display().to_string())));
+    let path = match &broker.transport {
+        Transport::Tcp => "",
+        Transport::WebSocket { path } => path,
+    };
+    let usual = usual(&broker);
+    let mut shown = Vec::new();
+    for field in parameters() {
+        let value = (field.get)(&broker);
+        let is_usual = usual.as_ref().is_some_and(|usual| (field.get)(usual) == value);
+        if !is_usual || ALWAYS_SHOWN.contains(&field.name) {
+            shown.push(format!("{}={}", field.name, shown_value(&value, &encode)));
         }
     }
-    if !broker.rule.topics.is_empty() {
-        parameters.push(format!("topics={}", join(&broker.rule.topics)));
-    }
-    if let Some(qos) = broker.rule.max_qos {
-        parameters.push(format!("max_qos={}", qos.as_u8()));
-    }
-    parameters.extend(shown_backlog(&broker.backlog));
-    if let Some(subscription) = &broker.subscription {
-        parameters.push("bidirectional=true".to_owned());
-        parameters.push(format!("subscription_topics={}", join(&subscription.topics)));
-        parameters.push(format!("subscription_qos={}", subscription.qos.as_u8()));
-    }
-    format!("{scheme}://{user}{host}:{}?{}", broker.port, parameters.join("&"))
+    format!("{scheme}://{user}{host}:{}{path}?{}", broker.port, shown.join("&"))
 }
 
-/// The parameters of a backlog, as far as it is not the usual one.
-fn shown_backlog(backlog: &Backlog) -> Vec<String> {
-    let mut parameters = Vec::new();
-    let usual = Backlog::default();
-    if backlog.start_at != usual.start_at {
-        let start_at = backlog.start_at.to_string();
-        parameters.push(format!("start_at={}", utf8_percent_encode(&start_at, ENCODED)));
+/// A broker at the same place that says nothing else.
+fn usual(broker: &Broker) -> Option<Broker> {
+    let same = ["address", "transport", "use_tls"];
+    let mut changes = BrokerChanges::new().with("name", "usual");
+    for field in same.into_iter().filter_map(definition::field) {
+        changes = changes.with(field.name, (field.get)(broker));
     }
-    if let Some(bytes) = backlog.queue_bytes_max {
-        parameters.push(format!("queue_bytes_max={bytes}"));
+    changes.create(broker.id, BrokerSource::CommandLine).ok()
+}
+
+fn shown_value(value: &Value, encode: &dyn Fn(&str) -> String) -> String {
+    match value {
+        Value::String(text) => encode(text),
+        Value::Array(items) if items.iter().all(Value::is_string) => {
+            items.iter().filter_map(Value::as_str).map(encode).collect::<Vec<_>>().join(",")
+        }
+        Value::Number(_) | Value::Bool(_) => value.to_string(),
+        other => encode(&other.to_string()),
     }
-    if backlog.on_full != usual.on_full {
-        parameters.push(format!("on_full={}", backlog.on_full.as_str()));
-    }
-    if let Some(rate) = backlog.max_rate_messages {
-        parameters.push(format!("max_rate_messages={rate}"));
-    }
-    if let Some(rate) = backlog.max_rate_bytes {
-        parameters.push(format!("max_rate_bytes={rate}"));
-    }
-    if backlog.live_first {
-        parameters.push("live_first=true".to_owned());
-    }
-    parameters
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use actors::broker::OnFull;
+    use actors::broker::{Backlog, OnFull, PemSource, Secret};
     use actors::start_position::StartPosition;
     use mqtt::{ProtocolVersion, QoS};
 
@@ -398,13 +376,27 @@ mod tests {
         assert!(broker.clean_session);
         let tls = broker.tls.unwrap();
         assert!(tls.insecure_skip_verify);
-        assert_eq!(tls.ca_cert_path.unwrap().to_str(), Some("/etc/ca file.pem"));
+        assert_eq!(tls.ca_cert, Some(PemSource::Path("/etc/ca file.pem".into())));
         let subscription = broker.subscription.unwrap();
         assert_eq!(subscription.topics[0].as_str(), "down/+");
         assert_eq!(subscription.qos, QoS::ExactlyOnce);
-        for name in PARAMETERS {
-            assert!(url.contains(&format!("{name}=")), "{name} is not tested");
-        }
+    }
+
+    #[test]
+    fn every_kind_of_parameter_arrives() {
+        let broker = broker(
+            "wss://a/x/y?fixed_client_id=me&tls_alpn=a,b&client_cert_path=/c&client_key_path=/k&\
+             client_key_password=env:KEY&rewrite=%5B%7B%22from%22:%22a/%2B%22,%22to%22:%22b/%7B1%7D%22%7D%5D&\
+             user_properties=%7B%22site%22:%227%22%7D&retain=clear&group=g&group_priority=2&stamp_origin=false",
+        );
+        assert_eq!((broker.port, broker.name.as_str()), (443, "a:443"));
+        assert_eq!(broker.transport, Transport::WebSocket { path: "/x/y".to_owned() });
+        let tls = broker.tls.unwrap();
+        assert_eq!(tls.alpn, ["a", "b"]);
+        assert_eq!(tls.client_key_password, Some(Secret::new("env:KEY")));
+        assert_eq!(broker.rule.mapping.map("a/x").unwrap(), "b/x");
+        assert_eq!(broker.rule.user_properties, [("site".to_owned(), "7".to_owned())]);
+        assert_eq!((broker.group.unwrap().priority, broker.stamp_origin), (2, Some(false)));
     }
 
     #[test]
@@ -415,6 +407,9 @@ mod tests {
             "mqtt://a?start_at=2026-01-31T09:00:00.5%2B01:00&queue_bytes_max=65536&on_full=reject&live_first=true",
             "mqtt://a?max_rate_messages=5&max_rate_bytes=6",
             "mqtt://ü@a:99?topics=a/%23,b/%2B,c%2Cd&max_qos=0&name=a%26b",
+            "ws://a",
+            "wss://a:8443/path?tls_alpn=x,y&rewrite=%5B%7B%22from%22:%22a/%2B%22,%22to%22:%22b/%7B1%7D%22%7D%5D",
+            "mqtt://a?group=g&group_priority=2&stamp_origin=true&user_properties=%7B%22a%22:%22b%22%7D",
             "mqtts://[::1]?version=5&bidirectional=true&subscription_qos=2&ca_cert_path=/a%20b&clean_session=true",
         ] {
             let (changes, broker) = read(url).unwrap();
@@ -426,8 +421,8 @@ mod tests {
     #[test]
     fn each_mistake_is_named() {
         for (url, expected) in [
-            ("a:1883", "--upstream URL: must start with mqtt:// or mqtts://"),
-            ("http://a", "--upstream http://a: must start with mqtt:// or mqtts://"),
+            ("a:1883", "--upstream URL: must start with mqtt://, mqtts://, ws:// or wss://"),
+            ("http://a", "--upstream http://a: must start with mqtt://, mqtts://, ws:// or wss://"),
             ("mqtt://", "--upstream mqtt://: the host is missing"),
             ("mqtt://:1883", "--upstream mqtt://:1883: the host is missing"),
             (
@@ -446,22 +441,15 @@ mod tests {
             ("mqtt://[::1]99", "--upstream mqtt://[::1]: behind ] there may be only a port, such as ]:1883"),
             ("mqtt://a/b", "--upstream mqtt://a: must not have a path after the host"),
             ("mqtt://a?topics=a/#", "--upstream mqtt://a: write # as %23"),
-            (
-                "mqtt://a?qos=1",
-                "--upstream mqtt://a: unknown parameter qos; known are name, version, max_qos, topics, start_at, \
-                 queue_bytes_max, on_full, max_rate_messages, max_rate_bytes, live_first, bidirectional, \
-                 client_id_prefix, keep_alive_secs, clean_session, insecure_skip_verify, ca_cert_path, \
-                 subscription_topics, subscription_qos",
-            ),
             ("mqtt://a?max_qos=1&max_qos=2", "--upstream mqtt://a: parameter max_qos is given twice"),
-            ("mqtt://a?max_qos=3", "--upstream mqtt://a: max_qos: must be 0, 1 or 2"),
-            ("mqtt://a?subscription_qos=x", "--upstream mqtt://a: subscription_qos: must be 0, 1 or 2"),
+            ("mqtt://a?max_qos=3", "--upstream mqtt://a: max_qos: 3 is not 0, 1 or 2"),
+            ("mqtt://a?subscription_qos=x", "--upstream mqtt://a: subscription_qos: must be a whole number"),
             ("mqtt://a?version=6", "--upstream mqtt://a: version: \"6\" is not \"3.1.1\" or \"5\""),
             ("mqtt://a?bidirectional", "--upstream mqtt://a: bidirectional: must be true or false"),
             ("mqtt://a?clean_session=1", "--upstream mqtt://a: clean_session: must be true or false"),
             (
                 "mqtt://a?keep_alive_secs=65536",
-                "--upstream mqtt://a: keep_alive_secs: must be from 0 to 65535",
+                "--upstream mqtt://a: keep_alive_secs: 65536 is not within 0 to 65535",
             ),
             ("mqtt://a?name=", "--upstream mqtt://a: name: must have 1 to 128 characters"),
             (
@@ -475,11 +463,11 @@ mod tests {
             ("mqtt://a?name=%FF", "--upstream mqtt://a: name: must be UTF-8 when it is decoded"),
             (
                 "mqtt://a?insecure_skip_verify=true",
-                "--upstream mqtt://a: insecure_skip_verify: has a meaning with mqtts:// only",
+                "--upstream mqtt://a: insecure_skip_verify: has a meaning with mqtts:// or wss:// only",
             ),
             (
                 "mqtt://a?ca_cert_path=/a",
-                "--upstream mqtt://a: ca_cert_path: has a meaning with mqtts:// only",
+                "--upstream mqtt://a: ca_cert_path: has a meaning with mqtts:// or wss:// only",
             ),
             (
                 "mqtt://a?subscription_topics=a",
@@ -489,6 +477,13 @@ mod tests {
         ] {
             assert_eq!(problem(url), expected, "{url}");
         }
+        let unknown = problem("mqtt://a?qos=1");
+        assert!(unknown.starts_with("--upstream mqtt://a: unknown parameter qos; known are name, version, "));
+        assert!(unknown.contains(", max_qos, ") && !unknown.contains(" address"), "{unknown}");
+        let shown = problem("mqtts://a?tls_psk_identity=x&tls_psk=00ff");
+        assert!(
+            shown.ends_with("tls_psk: must be env:NAME or file:/path, because a command line is no secret")
+        );
         let problem = problem("mqtt://a?topics=a/%23/b");
         assert!(problem.starts_with("--upstream mqtt://a: topics: \"a/#/b\": "), "{problem}");
     }
@@ -503,7 +498,10 @@ mod tests {
             ),
             ("mqtt://a?queue_bytes_max=64k", "--upstream mqtt://a: queue_bytes_max: must be a whole number"),
             ("mqtt://a?queue_bytes_max=1", "--upstream mqtt://a: queue_bytes_max: must be 65536 or more"),
-            ("mqtt://a?on_full=", "--upstream mqtt://a: on_full: \"\" is not \"drop_oldest\" or \"reject\""),
+            (
+                "mqtt://a?on_full=x",
+                "--upstream mqtt://a: on_full: \"x\" is not \"drop_oldest\" or \"reject\"",
+            ),
             (
                 "mqtt://a?max_rate_messages=0",
                 "--upstream mqtt://a: max_rate_messages: 0 is not within 1 to 4294967295",

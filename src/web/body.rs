@@ -8,6 +8,7 @@ use std::time::Duration;
 use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
+use actors::definition::Pairs;
 use bytes::Bytes;
 use serde_json::Value;
 
@@ -38,6 +39,7 @@ impl Body {
             return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
         }
         serde_json::from_slice(&self.bytes)
+            .map(Fields)
             .map_err(|error| ApiError::bad_request(format!("the body is not a JSON object: {error}")))
     }
 }
@@ -69,13 +71,29 @@ impl FromRequest for Body {
 }
 
 /// The fields of a JSON object in their order, the same name twice included.
-pub struct Fields(Vec<(String, Value)>);
+pub struct Fields(Pairs);
 
 impl Fields {
+    /// Each field under its snake_case name, the same one twice included.
+    pub fn into_pairs(self) -> impl Iterator<Item = (String, Value)> {
+        self.0.0.into_iter().map(|(name, value)| (snake_case(&name), value))
+    }
+
+    /// The fields of a value within a body; `None` where it is no object.
+    pub fn of_value(value: Value) -> Option<Fields> {
+        serde_json::from_value(value).ok().map(Fields)
+    }
+
+    /// The value of one field, and the others without it.
+    pub fn without(mut self, name: &str) -> (Option<Value>, Fields) {
+        let place = self.0.0.iter().position(|(field, _)| field == name);
+        (place.map(|place| self.0.0.remove(place).1), self)
+    }
+
     /// Each field under its snake_case name; the same one twice, be it in both spellings, is refused.
     pub fn into_unique(self) -> Result<Vec<(String, Value)>, ApiError> {
-        let mut unique: Vec<(String, Value)> = Vec::with_capacity(self.0.len());
-        for (name, value) in self.0 {
+        let mut unique: Vec<(String, Value)> = Vec::with_capacity(self.0.0.len());
+        for (name, value) in self.0.0 {
             let name = snake_case(&name);
             if unique.iter().any(|(other, _)| *other == name) {
                 return Err(ApiError::field(name, "is given twice"));
@@ -86,27 +104,11 @@ impl Fields {
     }
 }
 
-impl<'de> serde::Deserialize<'de> for Fields {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Fields, D::Error> {
-        struct Visitor;
-
-        impl<'de> serde::de::Visitor<'de> for Visitor {
-            type Value = Fields;
-
-            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                formatter.write_str("an object")
-            }
-
-            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
-                let mut fields = Vec::new();
-                while let Some(field) = map.next_entry()? {
-                    fields.push(field);
-                }
-                Ok(Fields(fields))
-            }
-        }
-
-        deserializer.deserialize_map(Visitor)
+#[cfg(test)]
+impl Fields {
+    /// The fields of a JSON object.
+    pub fn from_json(object: serde_json::Value) -> Fields {
+        Fields(serde_json::from_value(object).expect("an object"))
     }
 }
 
@@ -128,107 +130,43 @@ fn snake_case(name: &str) -> String {
 
 /// The value as what its field must be, or an error that names the field.
 pub mod value {
+    use actors::definition::given;
     use serde_json::Value;
 
     use super::ApiError;
 
-    fn wrong(field: &str, expected: &str, value: &Value) -> ApiError {
-        let found = match value {
-            Value::Null => "null",
-            Value::Bool(_) => "true or false",
-            Value::Number(_) => "a number",
-            Value::String(_) => "a text",
-            Value::Array(_) => "a list",
-            Value::Object(_) => "an object",
-        };
-        // The value itself may be a password in the wrong place.
-        ApiError::field(field, format_args!("must be {expected}, not {found}"))
-    }
-
     /// A text.
     pub fn text(field: &str, value: Value) -> Result<String, ApiError> {
-        match value {
-            Value::String(text) => Ok(text),
-            other => Err(wrong(field, "a text", &other)),
-        }
-    }
-
-    /// A text, or `None` for `null` and the empty text.
-    pub fn optional_text(field: &str, value: Value) -> Result<Option<String>, ApiError> {
-        match value {
-            Value::Null => Ok(None),
-            Value::String(text) => Ok(Some(text).filter(|text| !text.is_empty())),
-            other => Err(wrong(field, "a text or null", &other)),
-        }
+        given::text(value).map_err(|problem| ApiError::field(field, problem))
     }
 
     /// True or false.
     pub fn boolean(field: &str, value: Value) -> Result<bool, ApiError> {
-        match value {
-            Value::Bool(boolean) => Ok(boolean),
-            other => Err(wrong(field, "true or false", &other)),
-        }
+        given::boolean(value).map_err(|problem| ApiError::field(field, problem))
     }
 
-    /// A whole number of 0 or more.
-    pub fn number(field: &str, value: Value) -> Result<u32, ApiError> {
-        let Value::Number(number) = &value else {
-            return Err(wrong(field, "a number", &value));
-        };
-        let whole = number.as_u64().and_then(|number| u32::try_from(number).ok());
-        whole.ok_or_else(|| ApiError::field(field, format_args!("{number} is not a whole number in range")))
-    }
-
-    /// A whole number of 0 or more that may need 64 bits, or `None` for `null`.
-    pub fn optional_large_number(field: &str, value: Value) -> Result<Option<u64>, ApiError> {
-        match value {
-            Value::Null => Ok(None),
-            Value::Number(number) => match number.as_u64() {
-                None => Err(ApiError::field(field, format_args!("{number} is not a whole number in range"))),
-                whole => Ok(whole),
-            },
-            other => Err(wrong(field, "a number or null", &other)),
-        }
-    }
-
-    /// A whole number of 0 or more, or `None` for `null`.
-    pub fn optional_number(field: &str, value: Value) -> Result<Option<u32>, ApiError> {
-        match value {
-            Value::Null => Ok(None),
-            other => number(field, other).map(Some),
-        }
-    }
-
-    /// True or false; `null` is false.
-    pub fn optional_boolean(field: &str, value: Value) -> Result<bool, ApiError> {
-        match value {
-            Value::Null => Ok(false),
-            other => boolean(field, other),
-        }
+    /// A whole number within bounds, or `None` for `null`.
+    pub fn optional_number(
+        field: &str,
+        value: Value,
+        allowed: std::ops::RangeInclusive<u64>,
+    ) -> Result<Option<u64>, ApiError> {
+        given::optional_number(value, allowed).map_err(|problem| ApiError::field(field, problem))
     }
 
     /// A text, or a number as the text that it is written as, or `None` for `null` and the empty text.
     pub fn optional_text_or_number(field: &str, value: Value) -> Result<Option<String>, ApiError> {
         match value {
             Value::Null => Ok(None),
-            other => text_or_number(field, other).map(|text| Some(text).filter(|text| !text.is_empty())),
-        }
-    }
-
-    /// A text, or a number as the text that it is written as.
-    pub fn text_or_number(field: &str, value: Value) -> Result<String, ApiError> {
-        match value {
-            Value::Number(number) => Ok(number.to_string()),
-            Value::String(text) => Ok(text),
-            other => Err(wrong(field, "a text or a number", &other)),
+            other => {
+                let text = given::text_or_number(other).map_err(|problem| ApiError::field(field, problem))?;
+                Ok(Some(text).filter(|text| !text.is_empty()))
+            }
         }
     }
 
     /// A list of texts.
     pub fn texts(field: &str, value: Value) -> Result<Vec<String>, ApiError> {
-        let Value::Array(items) = value else {
-            return Err(wrong(field, "a list of texts", &value));
-        };
-        items.into_iter().map(|item| text(field, item)).collect()
+        given::texts(value).map_err(|problem| ApiError::field(field, problem))
     }
 }

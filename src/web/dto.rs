@@ -1,84 +1,87 @@
 //! JSON shapes: a broker and the proxy's status on the way out, changes to a broker on the way in. A password
 //! goes in, never out.
 
+mod hold;
+mod proxy;
+mod supervision;
+
 use std::collections::{BTreeMap, HashMap};
 
-use actors::broker::Secret;
-use actors::messages::{LogSnapshot, RouterSnapshot, SessionsSnapshot, UpstreamSnapshot, UpstreamState};
-use actors::upstream_broker::ReplayProgress;
-use actors::{Broker, BrokerChanges, BrokerId};
-use mqtt::TopicFilter;
-use serde::Serialize;
+use actors::broker::{BrokerSource, is_reference};
+use actors::definition::{self, Kind};
+use actors::health::Health;
+use actors::messages::{RouterSnapshot, UpstreamSnapshot, UpstreamState};
+use actors::upstream_broker::{ReplayProgress, SubscriptionFailure};
+use actors::{Broker, BrokerChanges, BrokerId, FieldError};
+use serde::{Serialize, Serializer};
+use serde_json::Value;
 use uuid::Uuid;
 
+use self::hold::{DrainJson, held};
+pub use self::proxy::StatusJson;
 use super::body::{Fields, value};
+use super::connection::ConnectionJson;
 use super::error::ApiError;
+use supervision::{CanaryJson, CircuitJson};
 
 /// What GET shows and nobody can set. It is ignored on the way in, so that what was read can be sent back.
 const READ_ONLY_FIELDS: &[&str] = &[
     "id",
-    "has_password",
     "read_only",
     "client_id",
     "state",
     "connected",
     "state_age_secs",
     "last_error",
+    "health",
+    "health_reasons",
+    "circuit",
+    "canary",
     "forwarded",
     "dropped",
+    "left_out",
+    "subscription_failures",
     "lag",
     "lag_bytes",
     "oldest_unsent_secs",
     "last_acknowledged_secs",
     "in_flight",
+    "downgraded",
+    "retain_stripped",
+    "dead_letters",
+    "bytes_sent",
+    "bytes_received",
     "reconnects",
     "replay",
+    "connection",
+    "drain",
+    "revision",
 ];
 
 /// The changes that a body asks for.
 pub fn changes(fields: Fields) -> Result<BrokerChanges, ApiError> {
-    let mut changes = BrokerChanges::default();
-    for (field, json) in fields.into_unique()? {
-        let name = field.as_str();
-        match name {
-            "name" => changes.name = Some(value::text(name, json)?),
-            "address" => changes.address = Some(value::text(name, json)?),
-            "port" => changes.port = Some(value::number(name, json)?),
-            "client_id_prefix" => changes.client_id_prefix = Some(value::text(name, json)?),
-            "username" => changes.username = Some(value::optional_text(name, json)?),
-            "password" => {
-                changes.password = Some(value::optional_text(name, json)?.map(Secret::new));
-            }
-            "enabled" => changes.enabled = Some(value::boolean(name, json)?),
-            "use_tls" => changes.use_tls = Some(value::boolean(name, json)?),
-            "insecure_skip_verify" => changes.insecure_skip_verify = Some(value::boolean(name, json)?),
-            "ca_cert_path" => changes.ca_cert_path = Some(value::optional_text(name, json)?),
-            "version" | "protocol_version" if changes.version.is_some() => {
-                return Err(ApiError::field("version", "is given twice"));
-            }
-            "version" | "protocol_version" => changes.version = Some(value::text_or_number(name, json)?),
-            "keep_alive_secs" => changes.keep_alive_secs = Some(value::number(name, json)?),
-            "clean_session" => changes.clean_session = Some(value::boolean(name, json)?),
-            "topics" => changes.topics = Some(value::texts(name, json)?),
-            "max_qos" => changes.max_qos = Some(value::optional_number(name, json)?),
-            "start_at" => changes.start_at = Some(value::optional_text_or_number(name, json)?),
-            "queue_bytes_max" => {
-                changes.queue_bytes_max = Some(value::optional_large_number(name, json)?);
-            }
-            "on_full" => changes.on_full = Some(value::optional_text(name, json)?),
-            "max_rate_messages" => {
-                changes.max_rate_messages = Some(value::optional_large_number(name, json)?);
-            }
-            "max_rate_bytes" => changes.max_rate_bytes = Some(value::optional_large_number(name, json)?),
-            "live_first" => changes.live_first = Some(value::optional_boolean(name, json)?),
-            "bidirectional" => changes.bidirectional = Some(value::boolean(name, json)?),
-            "subscription_topics" => changes.subscription_topics = Some(value::texts(name, json)?),
-            "subscription_qos" => changes.subscription_qos = value::optional_number(name, json)?,
-            _ if READ_ONLY_FIELDS.contains(&name) => {}
-            _ => return Err(ApiError::field(name, "is not a field of a broker")),
-        }
+    let mut changes = BrokerChanges::new();
+    for (name, value) in fields.into_unique()? {
+        give(&mut changes, &name, value)?;
     }
     Ok(changes)
+}
+
+/// Takes one field of a body; what only GET knows is left out.
+pub fn give(changes: &mut BrokerChanges, name: &str, value: Value) -> Result<(), FieldError> {
+    match name {
+        "protocol_version" => changes.set("version", value),
+        name if READ_ONLY_FIELDS.contains(&name) || is_presence(name) => Ok(()),
+        name if ConnectionJson::FIELDS.contains(&name) => Ok(()),
+        // Forms send an empty text where there is none.
+        "username" | "password" if value == "" => changes.set(name, Value::Null),
+        name => changes.set(name, value),
+    }
+}
+
+/// Whether a field says only that there is a secret.
+fn is_presence(name: &str) -> bool {
+    definition::fields().any(|field| matches!(field.kind, Kind::Secret { has } if has == name))
 }
 
 /// The one field of a toggle's body: what `enabled` is to become.
@@ -113,95 +116,110 @@ impl BrokerListJson {
 #[derive(Serialize)]
 pub struct BrokerJson {
     id: Uuid,
-    name: String,
-    address: String,
-    port: u16,
-    client_id_prefix: String,
-    username: Option<String>,
-    has_password: bool,
-    enabled: bool,
-    use_tls: bool,
-    insecure_skip_verify: bool,
-    ca_cert_path: Option<String>,
-    version: &'static str,
-    keep_alive_secs: u16,
-    clean_session: bool,
-    topics: Vec<String>,
-    max_qos: Option<u8>,
-    start_at: String,
-    queue_bytes_max: Option<u64>,
-    on_full: &'static str,
-    max_rate_messages: Option<u32>,
-    max_rate_bytes: Option<u64>,
-    live_first: bool,
-    bidirectional: bool,
-    subscription_topics: Vec<String>,
-    subscription_qos: Option<u8>,
+    #[serde(flatten)]
+    definition: DefinitionJson,
     read_only: bool,
+    revision: u64,
     client_id: String,
     #[serde(flatten)]
     live: LiveJson,
+    #[serde(flatten)]
+    connection: ConnectionJson,
 }
 
 impl BrokerJson {
     /// The broker with what the Router knows about it.
     pub fn new(broker: &Broker, live: Option<&&UpstreamSnapshot>) -> BrokerJson {
-        let texts =
-            |filters: &[TopicFilter]| filters.iter().map(|filter| filter.as_str().to_owned()).collect();
-        let tls = broker.tls.as_ref();
-        let subscription = broker.subscription.as_ref();
-        let backlog = &broker.backlog;
         BrokerJson {
             id: broker.id.0,
-            name: broker.name.clone(),
-            address: broker.address.clone(),
-            port: broker.port,
-            client_id_prefix: broker.client_id_prefix.clone(),
-            username: broker.username.clone(),
-            has_password: broker.password.is_some(),
-            enabled: broker.enabled,
-            use_tls: tls.is_some(),
-            insecure_skip_verify: tls.is_some_and(|tls| tls.insecure_skip_verify),
-            ca_cert_path: tls
-                .and_then(|tls| tls.ca_cert_path.as_ref())
-                .map(|path| path.to_string_lossy().into_owned()),
-            version: broker.version_text(),
-            keep_alive_secs: broker.keep_alive_secs,
-            clean_session: broker.clean_session,
-            topics: texts(&broker.rule.topics),
-            max_qos: broker.rule.max_qos.map(mqtt::QoS::as_u8),
-            start_at: backlog.start_at.to_string(),
-            queue_bytes_max: backlog.queue_bytes_max,
-            on_full: backlog.on_full.as_str(),
-            max_rate_messages: backlog.max_rate_messages,
-            max_rate_bytes: backlog.max_rate_bytes,
-            live_first: backlog.live_first,
-            bidirectional: subscription.is_some(),
-            subscription_topics: subscription.map(|wanted| texts(&wanted.topics)).unwrap_or_default(),
-            subscription_qos: subscription.map(|wanted| wanted.qos.as_u8()),
-            read_only: broker.source == actors::broker::BrokerSource::CommandLine,
+            definition: DefinitionJson::new(broker),
+            read_only: broker.source == BrokerSource::CommandLine,
+            revision: broker.revision,
             client_id: broker.client_id(),
             live: LiveJson::new(broker, live.copied()),
+            connection: ConnectionJson::new(broker, live.copied()),
         }
+    }
+
+    /// Counts the changes of the broker.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// The same with something that whoever changed the broker should know.
+    pub fn warning(mut self, warning: Option<String>) -> BrokerJson {
+        self.connection.warn(warning);
+        self
+    }
+}
+
+/// Every field of a definition in its order; of a secret only whether there is one, or where it is to be found.
+pub struct DefinitionJson(Vec<(&'static str, Value)>);
+
+impl DefinitionJson {
+    /// The definition of a broker.
+    pub fn new(broker: &Broker) -> DefinitionJson {
+        let mut shown = Vec::new();
+        for field in definition::fields() {
+            let value = (field.get)(broker);
+            match field.kind {
+                Kind::Secret { has } => {
+                    shown.push((has, (!value.is_null()).into()));
+                    if value.as_str().is_some_and(is_reference) {
+                        shown.push((field.name, value));
+                    }
+                }
+                _ => shown.push((field.name, value)),
+            }
+        }
+        DefinitionJson(shown)
+    }
+}
+
+impl Serialize for DefinitionJson {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
     }
 }
 
 /// What a broker does now.
 #[derive(Serialize)]
 struct LiveJson {
+    /// What the broker is about: the connection's state, or what was ordered and keeps messages from it.
     state: &'static str,
+    connection: &'static str,
     connected: bool,
     state_age_secs: u64,
     last_error: Option<String>,
+    health: &'static str,
+    health_reasons: Vec<String>,
+    circuit: CircuitJson,
+    canary: Option<CanaryJson>,
     forwarded: u64,
     dropped: BTreeMap<&'static str, u64>,
+    left_out: BTreeMap<&'static str, u64>,
     lag: u64,
     lag_bytes: u64,
     oldest_unsent_secs: Option<u64>,
     last_acknowledged_secs: Option<u64>,
     in_flight: u64,
+    downgraded: u64,
+    retain_stripped: u64,
+    dead_letters: u64,
+    bytes_sent: u64,
+    bytes_received: u64,
     reconnects: u64,
     replay: Option<ReplayJson>,
+    drain: Option<DrainJson>,
+    subscription_failures: Vec<SubscriptionFailureJson>,
+}
+
+/// A Topic Filter that the broker does not grant.
+#[derive(Serialize)]
+struct SubscriptionFailureJson {
+    filter: String,
+    reason_code: u8,
+    reason: String,
 }
 
 /// A replay that runs, or ran last.
@@ -230,19 +248,36 @@ impl LiveJson {
     fn new(broker: &Broker, live: Option<&UpstreamSnapshot>) -> LiveJson {
         let Some(live) = live else { return LiveJson::before_the_start(broker) };
         LiveJson {
-            state: live.state.as_str(),
+            state: held(broker).unwrap_or(live.state.as_str()),
+            connection: live.state.as_str(),
             connected: live.state == UpstreamState::Connected,
             state_age_secs: live.state_age.as_secs(),
             last_error: live.last_error.clone(),
+            health: live.health.as_str(),
+            health_reasons: live.health_reasons.clone(),
+            circuit: CircuitJson::new(&live.circuit),
+            canary: live.canary.as_ref().map(CanaryJson::new),
             forwarded: live.forwarded,
             dropped: live.dropped.clone(),
+            left_out: live.left_out.clone(),
             lag: live.lag,
             lag_bytes: live.lag_bytes,
             oldest_unsent_secs: live.oldest_unsent.map(|age| age.as_secs()),
             last_acknowledged_secs: live.last_acknowledged.map(|age| age.as_secs()),
             in_flight: live.in_flight,
+            downgraded: live.downgraded,
+            retain_stripped: live.retain_stripped,
+            dead_letters: live.dead_letters,
+            bytes_sent: live.bytes_sent,
+            bytes_received: live.bytes_received,
             reconnects: live.reconnects,
             replay: live.replay.as_ref().map(ReplayJson::new),
+            subscription_failures: live
+                .subscription_failures
+                .iter()
+                .map(SubscriptionFailureJson::new)
+                .collect(),
+            drain: broker.draining.as_ref().map(|draining| DrainJson::new(draining, live.draining)),
         }
     }
 
@@ -250,113 +285,42 @@ impl LiveJson {
     fn before_the_start(broker: &Broker) -> LiveJson {
         let state = if broker.enabled { UpstreamState::Connecting } else { UpstreamState::Disabled };
         LiveJson {
-            state: state.as_str(),
+            state: held(broker).unwrap_or(state.as_str()),
+            connection: state.as_str(),
             connected: false,
             state_age_secs: 0,
             last_error: None,
+            health: if broker.enabled { Health::Disconnected.as_str() } else { Health::Disabled.as_str() },
+            health_reasons: Vec::new(),
+            circuit: CircuitJson::before_the_start(),
+            canary: None,
             forwarded: 0,
             dropped: BTreeMap::new(),
+            left_out: BTreeMap::new(),
             lag: 0,
             lag_bytes: 0,
             oldest_unsent_secs: None,
             last_acknowledged_secs: None,
             in_flight: 0,
+            downgraded: 0,
+            retain_stripped: 0,
+            dead_letters: 0,
+            bytes_sent: 0,
+            bytes_received: 0,
             reconnects: 0,
             replay: None,
+            drain: broker.draining.as_ref().map(|draining| DrainJson::new(draining, None)),
+            subscription_failures: Vec::new(),
         }
     }
 }
 
-/// The proxy as a whole.
-#[derive(Serialize)]
-pub struct StatusJson {
-    status: &'static str,
-    version: &'static str,
-    uptime_secs: u64,
-    received: u64,
-    delivered: u64,
-    forwarded: u64,
-    dropped: u64,
-    sessions: u64,
-    connected_clients: u64,
-    subscriptions: u64,
-    retained: u64,
-    log: LogJson,
-    brokers: Vec<BrokerStatusJson>,
-}
-
-#[derive(Serialize)]
-struct LogJson {
-    head_bytes: u64,
-    file_bytes: u64,
-    segments: u64,
-    first_offset: u64,
-    next_offset: u64,
-    stored_offset: u64,
-    synced_offset: u64,
-    failing: Option<String>,
-    full: bool,
-}
-
-impl LogJson {
-    fn new(log: &LogSnapshot) -> LogJson {
-        LogJson {
-            head_bytes: log.head_bytes,
-            file_bytes: log.file_bytes,
-            segments: log.segments,
-            first_offset: log.first_offset,
-            next_offset: log.next_offset,
-            stored_offset: log.stored,
-            synced_offset: log.synced,
-            failing: log.failure.clone(),
-            full: log.is_full,
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct BrokerStatusJson {
-    id: Uuid,
-    name: String,
-    address: String,
-    port: u16,
-    enabled: bool,
-    #[serde(flatten)]
-    live: LiveJson,
-}
-
-impl StatusJson {
-    /// The status from what the actors said.
-    pub fn new(
-        is_ready: bool,
-        uptime_secs: u64,
-        brokers: &[impl AsRef<Broker>],
-        router: &RouterSnapshot,
-        sessions: SessionsSnapshot,
-    ) -> StatusJson {
-        let live = by_id(router);
-        let shown = brokers.iter().map(AsRef::as_ref).map(|broker: &Broker| BrokerStatusJson {
-            id: broker.id.0,
-            name: broker.name.clone(),
-            address: broker.address.clone(),
-            port: broker.port,
-            enabled: broker.enabled,
-            live: LiveJson::new(broker, live.get(&broker.id).copied()),
-        });
-        StatusJson {
-            status: if is_ready { "ok" } else { "not_ready" },
-            version: env!("CARGO_PKG_VERSION"),
-            uptime_secs,
-            received: router.received,
-            delivered: router.delivered,
-            forwarded: router.upstreams.iter().map(|upstream| upstream.forwarded).sum(),
-            dropped: router.upstreams.iter().flat_map(|upstream| upstream.dropped.values()).sum(),
-            sessions: sessions.sessions,
-            connected_clients: sessions.connected,
-            subscriptions: router.subscriptions,
-            retained: router.retained,
-            log: LogJson::new(&router.log),
-            brokers: shown.collect(),
+impl SubscriptionFailureJson {
+    fn new(failure: &SubscriptionFailure) -> SubscriptionFailureJson {
+        SubscriptionFailureJson {
+            filter: failure.filter.as_str().to_owned(),
+            reason_code: failure.reason_code.as_u8(),
+            reason: failure.reason_code.to_string(),
         }
     }
 }

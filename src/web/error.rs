@@ -42,6 +42,18 @@ impl ApiError {
         ApiError { field: Some(field), ..ApiError::bad_request(message) }
     }
 
+    /// The same error of a field within another one.
+    pub fn within(self, outer: &str) -> ApiError {
+        match self.field {
+            Some(field) => ApiError {
+                message: format!("{outer}.{}", self.message),
+                field: Some(format!("{outer}.{field}")),
+                ..self
+            },
+            None => self,
+        }
+    }
+
     /// No broker has this identity.
     pub fn no_such_broker(id: uuid::Uuid) -> ApiError {
         ApiError::from(ConfigError::NotFound(actors::BrokerId(id)))
@@ -58,9 +70,20 @@ impl ApiError {
         ApiError { allow: Some(allow), ..ApiError::new(StatusCode::METHOD_NOT_ALLOWED, message) }
     }
 
+    /// More at once than there is room for.
+    pub fn too_many(message: impl Into<String>) -> ApiError {
+        ApiError::new(StatusCode::TOO_MANY_REQUESTS, message)
+    }
+
     /// Someone inside did not answer.
     pub fn unavailable(message: impl Into<String>) -> ApiError {
         ApiError::new(StatusCode::SERVICE_UNAVAILABLE, message)
+    }
+}
+
+impl From<FieldError> for ApiError {
+    fn from(FieldError { field, problem }: FieldError) -> ApiError {
+        ApiError::field(field, problem)
     }
 }
 
@@ -68,13 +91,17 @@ impl From<ConfigError> for ApiError {
     fn from(error: ConfigError) -> ApiError {
         let message = error.to_string();
         match error {
-            ConfigError::Field(FieldError { field, problem }) => ApiError::field(field, problem),
+            ConfigError::Field(error) => ApiError::from(error),
+            ConfigError::NoSuchGroup(_) => ApiError::new(StatusCode::NOT_FOUND, message),
             ConfigError::NotFound(_) => ApiError::new(StatusCode::NOT_FOUND, message),
             ConfigError::NameInUse(_) => {
                 ApiError { field: Some("name".to_owned()), ..ApiError::new(StatusCode::CONFLICT, message) }
             }
             ConfigError::ReadOnly(_) => ApiError::new(StatusCode::FORBIDDEN, message),
-            ConfigError::TooMany(_) => ApiError::new(StatusCode::CONFLICT, message),
+            ConfigError::Changed(_) => ApiError::new(StatusCode::PRECONDITION_FAILED, message),
+            ConfigError::TooMany(_) | ConfigError::Disabled(_) | ConfigError::InGroup(_) => {
+                ApiError::new(StatusCode::CONFLICT, message)
+            }
             ConfigError::Storage(_) => ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, message),
         }
     }

@@ -6,10 +6,11 @@ use actix_web::HttpResponse;
 use actix_web::web::Data;
 use actors::Metrics;
 use actors::broker::SharedBroker;
-use actors::messages::{ListBrokers, RouterSnapshot, SessionsSnapshot, UpstreamState};
+use actors::health::Health;
+use actors::messages::{ListBrokers, RouterSnapshot, SessionsSnapshot, UpstreamSnapshot, UpstreamState};
+use actors::upstream_broker::CircuitState;
 use log::warn;
-use prometheus::IntGaugeVec;
-use prometheus::core::Collector;
+use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 
 use super::error::ApiError;
 use super::{WebState, ask, dto, process};
@@ -23,6 +24,7 @@ pub async fn metrics(state: Data<WebState>) -> Result<HttpResponse, ApiError> {
         Ok((brokers, router, sessions)) => {
             refresh_totals(&state.metrics, &router, sessions);
             refresh_brokers(&state.metrics, &brokers, &router);
+            refresh_groups(&state.metrics, &router);
         }
         Err(error) => warn!("metrics without fresh gauges: {error}"),
     }
@@ -55,11 +57,15 @@ fn refresh_brokers(metrics: &Metrics, brokers: &[SharedBroker], router: &RouterS
         let label = [broker.name.as_str()];
         let connected = i64::from(upstream.state == UpstreamState::Connected);
         metrics.broker_connection_status.with_label_values(&label).set(connected);
+        metrics.broker_paused.with_label_values(&label).set((broker.enabled && broker.paused).into());
+        let remaining = upstream.draining.map_or(0, |draining| draining.remaining);
+        metrics.broker_drain_remaining.with_label_values(&label).set(gauge(remaining));
         metrics.broker_lag.with_label_values(&label).set(gauge(upstream.lag));
         metrics.broker_in_flight.with_label_values(&label).set(gauge(upstream.in_flight));
         metrics.broker_lag_bytes.with_label_values(&label).set(gauge(upstream.lag_bytes));
         let oldest_unsent_secs = upstream.oldest_unsent.map_or(0, |age| age.as_secs());
         metrics.broker_oldest_unsent.with_label_values(&label).set(gauge(oldest_unsent_secs));
+        refresh_supervision(metrics, &label, upstream);
     }
     let names: HashSet<&str> = brokers.iter().map(|broker| broker.name.as_str()).collect();
     for gauges in [
@@ -68,13 +74,52 @@ fn refresh_brokers(metrics: &Metrics, brokers: &[SharedBroker], router: &RouterS
         &metrics.broker_in_flight,
         &metrics.broker_lag_bytes,
         &metrics.broker_oldest_unsent,
+        &metrics.broker_paused,
+        &metrics.broker_drain_remaining,
+        &metrics.broker_circuit,
+        &metrics.broker_degraded,
+        &metrics.broker_last_acknowledged,
     ] {
+        forget_others(gauges, &names);
+    }
+    forget_others(&metrics.broker_canary, &names);
+}
+
+/// What is not there at the moment has no line at all: a time of 0 would be a good one.
+fn refresh_supervision(metrics: &Metrics, label: &[&str; 1], upstream: &UpstreamSnapshot) {
+    let circuit = match upstream.circuit.state {
+        CircuitState::Closed => 0,
+        CircuitState::HalfOpen => 1,
+        CircuitState::Open => 2,
+    };
+    metrics.broker_circuit.with_label_values(label).set(circuit);
+    metrics.broker_degraded.with_label_values(label).set((upstream.health == Health::Degraded).into());
+    if let Some(age) = upstream.last_acknowledged {
+        metrics.broker_last_acknowledged.with_label_values(label).set(gauge(age.as_secs()));
+    }
+    match upstream.canary.and_then(|canary| canary.round_trip) {
+        Some(time) => metrics.broker_canary.with_label_values(label).set(time.as_secs_f64()),
+        None => drop(metrics.broker_canary.remove_label_values(label)),
+    }
+}
+
+fn refresh_groups(metrics: &Metrics, router: &RouterSnapshot) {
+    for live in &router.groups {
+        let label = [live.group.name.as_str()];
+        metrics.group_lag.with_label_values(&label).set(gauge(live.lag));
+        let oldest_unsent_secs = live.oldest_unsent.map_or(0, |age| age.as_secs());
+        metrics.group_oldest_unsent.with_label_values(&label).set(gauge(oldest_unsent_secs));
+        let active = live.members.iter().filter(|member| member.state == "active").count();
+        metrics.group_active.with_label_values(&label).set(gauge(active as u64));
+    }
+    let names: HashSet<&str> = router.groups.iter().map(|live| live.group.name.as_str()).collect();
+    for gauges in [&metrics.group_lag, &metrics.group_oldest_unsent, &metrics.group_active] {
         forget_others(gauges, &names);
     }
 }
 
-/// Removes the gauges of brokers that were removed or renamed: a lag that nobody has would alarm for ever.
-fn forget_others(gauges: &IntGaugeVec, names: &HashSet<&str>) {
+/// Removes the gauges of brokers and groups that were removed or renamed: a lag that nobody has would alarm for ever.
+fn forget_others<T: MetricVecBuilder>(gauges: &MetricVec<T>, names: &HashSet<&str>) {
     for family in gauges.collect() {
         for metric in family.get_metric() {
             for label in metric.get_label() {

@@ -4,14 +4,21 @@
 mod access;
 mod body;
 mod brokers;
+mod connection;
+mod connection_test;
 mod dashboard;
 mod dto;
 mod error;
+mod groups;
 pub mod health;
+mod lifecycle;
 mod metrics;
+mod preview;
 mod process;
 mod replay;
+mod revision;
 mod status;
+mod validate;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -26,8 +33,10 @@ use actors::Metrics;
 use actors::config_store::ConfigStore;
 use actors::message_log::MessageLog;
 use actors::messages::{
-    GetRouterSnapshot, GetSessionsSnapshot, Replay, RouterSnapshot, SessionsSnapshot, StopReplay,
+    GetBrokerEvents, GetRouterSnapshot, GetSessionsSnapshot, Reconnect, Replay, RetryNow, RouterSnapshot,
+    SessionsSnapshot, StopReplay, TestConnection,
 };
+use actors::preview::Preview;
 
 use self::error::ApiError;
 pub use self::health::Readiness;
@@ -39,12 +48,22 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 pub struct WebState {
     /// Owns the upstream brokers' definitions.
     pub config_store: Addr<ConfigStore>,
+    /// Tries brokers out.
+    pub connection_tester: Recipient<TestConnection>,
     /// Knows what happens to messages.
     pub router: Recipient<GetRouterSnapshot>,
     /// Begins replays.
     pub replay: Recipient<Replay>,
+    /// Tries brokers again.
+    pub retry: Recipient<RetryNow>,
     /// Ends replays.
     pub stop_replay: Recipient<StopReplay>,
+    /// Makes brokers connect anew.
+    pub reconnect: Recipient<Reconnect>,
+    /// Knows what happened to brokers of late.
+    pub broker_events: Recipient<GetBrokerEvents>,
+    /// Says what would become of a message.
+    pub preview: Recipient<Preview>,
     /// Knows the sessions.
     pub sessions: Recipient<GetSessionsSnapshot>,
     /// Says whether the disk takes what it is given.
@@ -87,17 +106,33 @@ pub fn configure(routes: &mut ServiceConfig, state: &Data<WebState>) {
                 .route(get().to(brokers::list))
                 .route(web::post().to(brokers::add)),
         )
+        // Before the brokers' own paths, of which they look like one.
+        .service(resource("/api/brokers/validate", "POST").route(web::post().to(validate::validate)))
+        .service(resource("/api/brokers/preview", "POST").route(web::post().to(preview::preview)))
+        .service(resource("/api/brokers/test", "POST").route(web::post().to(connection_test::test)))
         .service(
             resource("/api/brokers/{id}", "GET, HEAD, PUT, DELETE")
                 .route(get().to(brokers::get))
                 .route(web::put().to(brokers::update))
-                .route(web::delete().to(brokers::remove)),
+                .route(web::delete().to(lifecycle::remove)),
         )
         .service(resource("/api/brokers/{id}/toggle", "POST").route(web::post().to(brokers::toggle)))
+        .service(resource("/api/brokers/{id}/pause", "POST").route(web::post().to(lifecycle::pause)))
+        .service(resource("/api/brokers/{id}/resume", "POST").route(web::post().to(lifecycle::resume)))
+        .service(resource("/api/brokers/{id}/drain", "POST").route(web::post().to(lifecycle::drain)))
+        .service(resource("/api/brokers/{id}/reconnect", "POST").route(web::post().to(lifecycle::reconnect)))
+        .service(resource("/api/brokers/{id}/events", "GET, HEAD").route(get().to(lifecycle::events)))
+        .service(resource("/api/brokers/{id}/retry", "POST").route(web::post().to(brokers::retry)))
         .service(
             resource("/api/brokers/{id}/replay", "POST, DELETE")
                 .route(web::post().to(replay::begin))
                 .route(web::delete().to(replay::stop)),
+        )
+        .service(resource("/api/groups", "GET, HEAD").route(get().to(groups::list)))
+        .service(
+            resource("/api/groups/{name}", "GET, HEAD, PUT")
+                .route(get().to(groups::get))
+                .route(web::put().to(groups::update)),
         )
         .service(resource("/api/status", "GET, HEAD").route(get().to(status::status)))
         .service(resource("/health", "GET, HEAD").route(get().to(health::health)))
@@ -124,10 +159,18 @@ fn get() -> Route {
 
 /// Waits for an actor's answer, though not for ever.
 async fn ask<T>(request: impl Future<Output = Result<T, MailboxError>>) -> Result<T, ApiError> {
-    match tokio::time::timeout(ANSWER_DEADLINE, request).await {
+    ask_within(ANSWER_DEADLINE, request).await
+}
+
+/// The same for what takes its time.
+async fn ask_within<T>(
+    deadline: Duration,
+    request: impl Future<Output = Result<T, MailboxError>>,
+) -> Result<T, ApiError> {
+    match tokio::time::timeout(deadline, request).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(_)) => Err(ApiError::unavailable("the proxy is starting or stopping")),
-        Err(_) => Err(ApiError::unavailable(format!("no answer within {} s", ANSWER_DEADLINE.as_secs()))),
+        Err(_) => Err(ApiError::unavailable(format!("no answer within {} s", deadline.as_secs()))),
     }
 }
 

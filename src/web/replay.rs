@@ -4,7 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path};
 use actors::BrokerId;
-use actors::broker_changes::{parse_filters, parse_message_rate};
+use actors::definition::parse_filters;
 use actors::messages::{GetBroker, Replay, ReplayError, StopReplay};
 use actors::start_position::{LogPoint, StartPosition};
 use mqtt::TopicFilter;
@@ -74,7 +74,9 @@ pub fn parse(fields: Fields) -> Result<ReplayRequest, ApiError> {
                 return Err(ApiError::field(name, "only one of topic and topics can be given"));
             }
             "topic" | "topics" => topics = parse_topics(name, json)?,
-            "max_rate_messages" => max_rate_messages = value::optional_large_number(name, json)?,
+            "max_rate_messages" => {
+                max_rate_messages = value::optional_number(name, json, 1..=u32::MAX.into())?;
+            }
             _ => {
                 let known =
                     "is not a field of a replay, which knows from, to, topic, topics and max_rate_messages";
@@ -87,12 +89,11 @@ pub fn parse(fields: Fields) -> Result<ReplayRequest, ApiError> {
     if is_before(to, from) {
         return Err(ApiError::field("to", "must not lie before from"));
     }
-    let max_rate_messages = max_rate_messages.map(parse_message_rate).transpose();
     Ok(ReplayRequest {
         from,
         to,
         topics: topics.unwrap_or_default(),
-        max_rate_messages: max_rate_messages.map_err(|error| ApiError::field(error.field, error.problem))?,
+        max_rate_messages: max_rate_messages.map(|rate| rate as u32),
     })
 }
 
@@ -139,7 +140,7 @@ mod tests {
     use super::*;
 
     fn read(body: Value) -> Result<ReplayRequest, ApiError> {
-        parse(serde_json::from_value(body).unwrap())
+        parse(Fields::from_json(body))
     }
 
     fn filters(texts: &[&str]) -> Vec<TopicFilter> {

@@ -5,13 +5,20 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use actix::{Actor, Context, Handler, ResponseFuture};
+use actix::{Actor, Context, Handler, MessageResult, ResponseFuture};
 use actix_web::App;
 use actix_web::body::MessageBody;
 use actix_web::dev::ServiceResponse;
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::test::{self, TestRequest, call_service, init_service};
-use actors::messages::{ListBrokers, LogSnapshot, ReplayError, UpstreamSnapshot, UpstreamState};
+use actors::broker::{Retry, SharedBroker};
+use actors::connection_tester::ConnectionTester;
+use actors::health::Health;
+use actors::messages::{
+    ListBrokers, LogSnapshot, ReconnectError, ReplayError, UpstreamSnapshot, UpstreamState,
+};
+use actors::preview::{LocalOutcome, Outcome, Preview, PreviewAnswer};
+use actors::upstream_broker::Circuit;
 use actors::{BrokerChanges, BrokerId};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -73,6 +80,54 @@ impl Handler<StopReplay> for FakeRouter {
     }
 }
 
+impl Handler<Reconnect> for FakeRouter {
+    type Result = Result<(), ReconnectError>;
+
+    fn handle(&mut self, _: Reconnect, _: &mut Self::Context) -> Result<(), ReconnectError> {
+        self.0.as_ref().map(|_| ()).ok_or(ReconnectError::NotRunning)
+    }
+}
+
+impl Handler<GetBrokerEvents> for FakeRouter {
+    type Result = MessageResult<GetBrokerEvents>;
+
+    fn handle(&mut self, _: GetBrokerEvents, _: &mut Self::Context) -> Self::Result {
+        MessageResult(None)
+    }
+}
+
+impl Handler<Preview> for FakeRouter {
+    type Result = PreviewAnswer;
+
+    /// Every broker that it is told of gets the message as it is.
+    fn handle(&mut self, preview: Preview, _: &mut Self::Context) -> PreviewAnswer {
+        let Preview { sample, draft, .. } = preview;
+        let topic = Some(sample.topic_name.as_str().to_owned());
+        let outcome = |draft: SharedBroker| Outcome {
+            id: draft.id,
+            name: draft.name.clone(),
+            is_draft: true,
+            obstacle: None,
+            detail: "goes out".to_owned(),
+            topic: topic.clone(),
+            qos: sample.qos,
+            retain: sample.retain,
+        };
+        let brokers = draft.map(outcome).into_iter().collect();
+        let local =
+            LocalOutcome { topic, obstacle: None, sessions: 0, share_groups: 0, is_retained: sample.retain };
+        PreviewAnswer { arrival: None, local, brokers }
+    }
+}
+
+impl Handler<RetryNow> for FakeRouter {
+    type Result = bool;
+
+    fn handle(&mut self, _: RetryNow, _: &mut Self::Context) -> bool {
+        self.0.is_some()
+    }
+}
+
 struct FakeSessions;
 
 impl Actor for FakeSessions {
@@ -88,19 +143,32 @@ impl Handler<GetSessionsSnapshot> for FakeSessions {
 }
 
 fn on_command_line() -> BrokerChanges {
-    let text = |text: &str| Some(text.to_owned());
-    BrokerChanges { name: text("fixed"), address: text("10.0.0.1"), ..Default::default() }
+    BrokerChanges::new().with("name", "fixed").with("address", "10.0.0.1")
 }
 
 fn snapshot_of(id: BrokerId) -> RouterSnapshot {
     let upstream = UpstreamSnapshot {
+        downgraded: 6,
+        retain_stripped: 7,
+        dead_letters: 8,
+        bytes_sent: 9_000,
+        bytes_received: 100,
         id,
         name: "fixed".to_owned(),
         state: UpstreamState::Connected,
         state_age: Duration::from_secs(61),
+        disconnected: None,
+        health: Health::Ok,
+        health_reasons: Vec::new(),
+        circuit: Circuit::new(Retry::default()).snapshot(Instant::now()),
+        canary: None,
         last_error: None,
+        last_error_cause: None,
+        last_error_detail: None,
+        tls: None,
         forwarded: 900,
         dropped: BTreeMap::from([("overflow", 3)]),
+        left_out: BTreeMap::new(),
         lag: 12,
         lag_bytes: 3_400,
         oldest_unsent: Some(Duration::from_secs(5)),
@@ -108,8 +176,13 @@ fn snapshot_of(id: BrokerId) -> RouterSnapshot {
         in_flight: 4,
         reconnects: 2,
         replay: None,
+        subscription_failures: Vec::new(),
+        draining: None,
+        discarded: 0,
     };
     RouterSnapshot {
+        groups: Vec::new(),
+        are_brokers_known: true,
         upstreams: vec![upstream],
         received: 1_000,
         delivered: 50,
@@ -137,9 +210,14 @@ fn state_in(dir: &Path) -> WebState {
     let router = FakeRouter(Some(snapshot_of(store.brokers()[0].id))).start();
     WebState {
         config_store: store.start(),
+        connection_tester: ConnectionTester::new(1 << 20).start().recipient(),
         router: router.clone().recipient(),
         replay: router.clone().recipient(),
-        stop_replay: router.recipient(),
+        stop_replay: router.clone().recipient(),
+        reconnect: router.clone().recipient(),
+        broker_events: router.clone().recipient(),
+        preview: router.clone().recipient(),
+        retry: router.recipient(),
         sessions: FakeSessions.start().recipient(),
         log: actors::message_log::MessageLog::new(1 << 20),
         metrics: Arc::new(Metrics::new().unwrap()),
@@ -205,16 +283,39 @@ async fn a_broker_is_added_shown_changed_toggled_and_removed() {
     let path = path_of(&added);
     assert_eq!(headers.get(header::LOCATION).unwrap(), path.as_str());
     assert_eq!(headers.get(header::CACHE_CONTROL).unwrap(), "no-store");
-    let expected = json!({
-        "id": added["id"], "name": "a", "address": "localhost", "port": 1883, "client_id_prefix": "mqtt-proxy",
-        "username": "u", "has_password": true, "enabled": true, "use_tls": false, "insecure_skip_verify": false,
-        "ca_cert_path": null, "version": "3.1.1", "keep_alive_secs": 30, "clean_session": false, "topics": [],
-        "max_qos": null, "start_at": "now", "queue_bytes_max": null, "on_full": "drop_oldest",
-        "max_rate_messages": null, "max_rate_bytes": null, "live_first": false,
-        "bidirectional": false, "subscription_topics": [], "subscription_qos": null, "read_only": false, "client_id": format!("mqtt-proxy-{}", added["id"].as_str().unwrap()),
-        "state": "connecting", "connected": false, "state_age_secs": 0, "last_error": null, "forwarded": 0,
-        "dropped": {}, "lag": 0, "lag_bytes": 0, "oldest_unsent_secs": null, "last_acknowledged_secs": null, "replay": null, "in_flight": 0, "reconnects": 0,
+    let mut expected = json!({
+        "id": added["id"], "read_only": false, "revision": 1,
+        "client_id": format!("mqtt-proxy-{}", added["id"].as_str().unwrap()),
+        "state": "connecting", "connection": "connecting", "drain": null, "connected": false, "state_age_secs": 0,
+        "last_error": null, "forwarded": 0, "last_error_cause": null, "last_error_detail": null, "tls": null, "warnings": [],
+        "dropped": {}, "left_out": {}, "lag": 0, "lag_bytes": 0, "oldest_unsent_secs": null, "last_acknowledged_secs": null, "replay": null, "subscription_failures": [], "in_flight": 0, "downgraded": 0, "retain_stripped": 0, "dead_letters": 0, "bytes_sent": 0, "bytes_received": 0, "reconnects": 0,
     });
+    let definition = json!({
+        "name": "a", "address": "localhost", "port": 1883, "version": "3.1.1", "transport": "tcp",
+        "ws_path": "/mqtt", "profile": null, "client_id_prefix": "mqtt-proxy", "fixed_client_id": null,
+        "username": "u", "has_password": true, "enabled": true, "paused": false, "keep_alive_secs": 30,
+        "clean_session": false, "use_tls": false, "insecure_skip_verify": false, "ca_cert_path": null,
+        "ca_cert_pem": null, "client_cert_path": null, "client_cert_pem": null, "client_key_path": null,
+        "has_client_key": false, "has_client_key_password": false, "tls_server_name": null, "tls_alpn": [],
+        "tls_min_version": "1.2", "tls_psk_identity": null, "has_tls_psk": false, "topics": [],
+        "exclude_topics": [], "topic_prefix_strip": null, "topic_prefix_add": null, "rewrite": [],
+        "max_qos": null, "retain": "keep", "user_properties": {}, "max_payload_bytes": null,
+    });
+    let rest = json!({
+        "start_at": "now", "queue_bytes_max": null, "on_full": "drop_oldest", "max_rate_messages": null,
+        "max_rate_bytes": null, "live_first": false, "bidirectional": false, "subscription_topics": [],
+        "subscription_exclude_topics": [], "subscription_qos": null, "subscription_prefix_strip": null,
+        "subscription_prefix_add": null, "subscription_rewrite": null, "subscription_retain": "keep",
+        "subscription_user_properties": {}, "subscription_max_payload_bytes": null, "loop_guard": "auto",
+        "stamp_origin": null, "retry_floor_ms": 100, "retry_ceiling_ms": 30_000, "retry_denied_ms": 60_000,
+        "stable_secs": 5, "group": null, "group_priority": 0, "canary_interval_secs": 0,
+        "canary_topic": null, "degraded_unsent_secs": null, "degraded_lag": null,
+        "health": "disconnected", "health_reasons": [], "canary": null,
+        "circuit": {"state": "closed", "retry_in_ms": null, "failures": 0, "cause": null, "reason_code": null},
+    });
+    for part in [definition, rest] {
+        expected.as_object_mut().unwrap().extend(part.as_object().unwrap().clone());
+    }
     assert_eq!(added, expected);
 
     let (status, _, shown) = send!(&app, TestRequest::get().uri(&path)).await;
@@ -306,7 +407,6 @@ async fn a_bad_body_is_refused_with_the_field() {
         ("port", json!(1.5)),
         ("port", json!(1e30)),
         ("port", json!("1883")),
-        ("port", json!(null)),
         ("name", json!("")),
         ("name", json!(5)),
         ("address", json!("mqtt://h")),
@@ -386,8 +486,12 @@ async fn paths_methods_sizes_and_types_are_checked() {
     let dir = TestDir::new();
     let state = state_in(&dir.0).share();
     let app = app!(state);
+    let fixed = path_of(&send!(&app, TestRequest::get().uri("/api/brokers")).await.2["brokers"][0]);
     let absent = format!("/api/brokers/{}", Uuid::new_v4());
     let cases = [
+        (TestRequest::post().uri(&format!("{fixed}/retry")), 202),
+        (TestRequest::post().uri(&format!("{absent}/retry")), 404),
+        (TestRequest::get().uri(&format!("{fixed}/retry")), 405),
         (TestRequest::get().uri("/api/nothing"), 404),
         (TestRequest::get().uri("/nothing.js"), 404),
         (TestRequest::get().uri("/..%2f..%2fetc/passwd"), 400),
@@ -453,17 +557,26 @@ async fn the_status_says_what_the_actors_say() {
     state.readiness.set_listeners_bound(true);
     let (status, _, answer) = send!(&app, TestRequest::get().uri("/api/status")).await;
     assert_eq!(status, StatusCode::OK);
-    let expected = json!({
+    let mut broker = json!({
+        "id": answer["brokers"][0]["id"], "name": "fixed", "address": "10.0.0.1", "port": 1883,
+        "enabled": true, "state": "connected", "connected": true, "state_age_secs": 61, "last_error": null,
+        "last_error_cause": null, "warnings": [],
+        "health": "ok", "health_reasons": [], "canary": null,
+        "circuit": {"state": "closed", "retry_in_ms": null, "failures": 0, "cause": null, "reason_code": null},
+    });
+    let counters = json!({
+        "forwarded": 900, "dropped": {"overflow": 3}, "left_out": {}, "lag": 12, "lag_bytes": 3400, "oldest_unsent_secs": 5, "last_acknowledged_secs": null, "replay": null, "subscription_failures": [], "in_flight": 4, "downgraded": 6, "retain_stripped": 7, "dead_letters": 8, "bytes_sent": 9_000, "bytes_received": 100, "reconnects": 2,
+    });
+    broker.as_object_mut().unwrap().extend(counters.as_object().unwrap().clone());
+    let mut expected = json!({
         "status": "ok", "version": env!("CARGO_PKG_VERSION"), "uptime_secs": 0, "received": 1000, "delivered": 50,
-        "forwarded": 900, "dropped": 3, "sessions": 7, "connected_clients": 5, "subscriptions": 8, "retained": 6,
+        "forwarded": 900, "dropped": 3, "sessions": 7, "connected_clients": 5, "subscriptions": 8, "retained": 6, "warnings": [],
         "log": {"head_bytes": 4096, "file_bytes": 70000, "segments": 2, "first_offset": 10, "next_offset": 1000,
             "stored_offset": 990, "synced_offset": 900, "failing": null, "full": false},
-        "brokers": [{
-            "id": answer["brokers"][0]["id"], "name": "fixed", "address": "10.0.0.1", "port": 1883,
-            "enabled": true, "state": "connected", "connected": true, "state_age_secs": 61, "last_error": null,
-            "forwarded": 900, "dropped": {"overflow": 3}, "lag": 12, "lag_bytes": 3400, "oldest_unsent_secs": 5, "last_acknowledged_secs": null, "replay": null, "in_flight": 4, "reconnects": 2,
-        }],
+        "brokers": [broker],
     });
+    expected["brokers"][0]["connection"] = "connected".into();
+    expected["brokers"][0]["drain"] = Value::Null;
     assert_eq!(answer, expected);
 }
 
@@ -507,6 +620,8 @@ async fn metrics_have_fresh_gauges_and_none_of_removed_brokers() {
         "mqtt_broker_connection_status{broker=\"fixed\"} 1",
         "mqtt_broker_lag_messages{broker=\"fixed\"} 12",
         "mqtt_broker_in_flight_messages{broker=\"fixed\"} 4",
+        "mqtt_broker_circuit_state{broker=\"fixed\"} 0",
+        "mqtt_broker_degraded{broker=\"fixed\"} 0",
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is not in {text}");
     }
@@ -529,6 +644,32 @@ async fn an_actor_that_does_not_answer_is_a_503_and_the_counters_still_come() {
     );
     assert_eq!((brokers.0, status.0), (StatusCode::SERVICE_UNAVAILABLE, StatusCode::SERVICE_UNAVAILABLE));
     assert_eq!(metrics.0, StatusCode::OK);
+}
+
+#[actix::test]
+async fn a_preview_asks_the_router_and_checks_a_draft_like_a_definition() {
+    let dir = TestDir::new();
+    let state = state_in(&dir.0).share();
+    let app = app!(state);
+    let draft = json!({"name": "new", "address": "localhost", "max_qos": 1});
+    let body = json!({"topic": "a/b", "payloadBytes": 3, "qos": 1, "retain": true, "broker": draft});
+    let request = TestRequest::post().uri("/api/brokers/preview").set_json(body);
+    let (status, _, answer) = send!(&app, request).await;
+    assert_eq!(status, StatusCode::OK);
+    let wanted = json!({
+        "topic": "a/b",
+        "from": null,
+        "local": {"topic": "a/b", "reason": null, "subscribers": 0, "share_groups": 0, "retained": true},
+        "brokers": [{
+            "id": null, "name": "new", "draft": true, "forwarded": true, "reason": null, "detail": "goes out",
+            "topic": "a/b", "qos": 1, "retain": true,
+        }],
+    });
+    assert_eq!(answer, wanted);
+    let body = json!({"topic": "a", "broker": {"rewrite": [{"from": "a", "to": "{1}"}]}});
+    let request = TestRequest::post().uri("/api/brokers/preview").set_json(body);
+    let (status, _, answer) = send!(&app, request).await;
+    assert_eq!((status, &answer["field"]), (StatusCode::BAD_REQUEST, &json!("broker.rewrite")));
 }
 
 #[actix::test]

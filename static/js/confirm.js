@@ -5,6 +5,7 @@ import { setText } from "./format.js";
 
 const dialog = document.getElementById("confirm");
 const yes = document.getElementById("confirm-yes");
+const sendFirst = document.getElementById("confirm-send");
 const problem = document.getElementById("confirm-error");
 
 let broker = null;
@@ -15,6 +16,8 @@ export function confirmRemoval(wanted, removed) {
   broker = wanted;
   onRemoved = removed;
   problem.hidden = true;
+  sendFirst.checked = false;
+  sendFirst.disabled = !broker.enabled;
   setText(document.getElementById("confirm-title"), `Delete ${broker.name}?`);
   dialog.showModal();
 }
@@ -22,7 +25,7 @@ export function confirmRemoval(wanted, removed) {
 yes.addEventListener("click", async () => {
   yes.disabled = true;
   try {
-    await removeBroker(broker.id);
+    await removeBroker(broker.id, sendFirst.checked ? "send" : "discard");
     dialog.close();
     onRemoved();
   } catch (error) {

@@ -1,12 +1,15 @@
 // The dialog that adds and edits a broker. What the API refuses is shown at its field.
 
-import { addBroker, updateBroker } from "./api.js";
+import { addBroker, updateBroker, validateBroker } from "./api.js";
 import { setText } from "./format.js";
+import { clearTrial, tryOut } from "./trial.js";
 
 const dialog = document.getElementById("editor");
 const form = document.getElementById("form");
 const save = document.getElementById("save");
 const formError = document.getElementById("form-error");
+const findings = document.getElementById("findings");
+const check = document.getElementById("check");
 
 const NEW_BROKER = {
   name: "", address: "", port: 1883, username: null, has_password: false, enabled: true, use_tls: false,
@@ -16,7 +19,13 @@ const NEW_BROKER = {
   client_id_prefix: "mqtt-proxy", clean_session: false,
 };
 
+/** What the fields of the form say; the others stand in the text of all further fields. */
+const IN_FORM = new Set([...Object.keys(NEW_BROKER), "password", "id"]);
+
 let edited = null;
+/** The further fields as they were when the dialog was opened. */
+let furtherBefore = "";
+let opened = 0;
 let onSaved = () => {};
 
 /** Opens the dialog for a broker, or for a new one where there is none. */
@@ -28,6 +37,8 @@ export function openEditor(broker, saved) {
   setText(save, broker ? "Save" : "Add broker");
   form.reset();
   clearErrors();
+  showFurther(broker);
+  clearTrial();
   for (const field of ["name", "address", "port", "username", "ca_cert_path", "max_qos", "version",
     "keep_alive_secs", "client_id_prefix", "start_at", "queue_bytes_max", "on_full", "max_rate_messages",
     "max_rate_bytes"]) {
@@ -45,6 +56,37 @@ export function openEditor(broker, saved) {
   showDependent();
   dialog.showModal();
   form.elements.name.focus();
+}
+
+/** Fills in the fields that have no place of their own, with the defaults for a new broker. */
+async function showFurther(broker) {
+  opened += 1;
+  const question = opened;
+  furtherBefore = "";
+  const asked = broker ? { id: broker.id } : { name: `new-${Date.now()}`, address: "localhost" };
+  const { definition } = await validateBroker(asked).catch(() => ({}));
+  if (question !== opened || !definition || form.elements.further.value !== "") return;
+  const further = Object.entries(definition).filter(([name]) => !IN_FORM.has(name) && !name.startsWith("has_"));
+  furtherBefore = JSON.stringify(Object.fromEntries(further), null, 2);
+  form.elements.further.value = furtherBefore;
+}
+
+/** The further fields that were changed here. */
+function furtherFields() {
+  const text = form.elements.further.value.trim();
+  if (text === "" || text === furtherBefore) return {};
+  let fields;
+  try {
+    fields = JSON.parse(text);
+  } catch (error) {
+    throw Object.assign(new Error(`further: ${error.message}`), { field: "further" });
+  }
+  if (fields === null || typeof fields !== "object" || Array.isArray(fields)) {
+    throw Object.assign(new Error("further: must be a JSON object"), { field: "further" });
+  }
+  const before = furtherBefore === "" ? {} : JSON.parse(furtherBefore);
+  const changed = ([name, value]) => JSON.stringify(value) !== JSON.stringify(before[name]);
+  return Object.fromEntries(Object.entries(fields).filter(changed));
 }
 
 function isUsed(section, broker) {
@@ -106,7 +148,7 @@ function body() {
   }
   if (elements.clear_password.checked) changes.password = null;
   else if (elements.password.value !== "") changes.password = elements.password.value;
-  return changes;
+  return { ...changes, ...furtherFields() };
 }
 
 /** A number where it is one; else the text, which the API refuses with the field's name. */
@@ -116,6 +158,7 @@ const optionalNumber = (text) => (text === "" ? null : number(text));
 
 function clearErrors() {
   formError.hidden = true;
+  findings.replaceChildren();
   for (const error of form.querySelectorAll(".field-error")) error.remove();
   for (const input of form.querySelectorAll("[aria-invalid]")) {
     input.removeAttribute("aria-invalid");
@@ -161,11 +204,39 @@ form.addEventListener("submit", async (event) => {
   }
 });
 
+check.addEventListener("click", async () => {
+  clearErrors();
+  check.disabled = true;
+  try {
+    const outcome = await validateBroker(edited ? { id: edited.id, ...body() } : body());
+    const texts = outcome.valid
+      ? outcome.warnings.map(({ field, warning }) => ["warning", `${field}: ${warning}`])
+      : outcome.errors.map(({ error }) => ["wrong", error]);
+    if (texts.length === 0) texts.push(["fine", "Nothing is wrong with it."]);
+    findings.replaceChildren(...texts.map(([kind, text]) => {
+      const item = document.createElement("li");
+      item.className = kind;
+      item.textContent = text;
+      return item;
+    }));
+  } catch (error) {
+    showError(error);
+  } finally {
+    check.disabled = false;
+  }
+});
+
 form.addEventListener("change", (event) => {
   const { use_tls, port } = form.elements;
   const usual = use_tls.checked ? ["1883", "8883"] : ["8883", "1883"];
   if (event.target === use_tls && port.value === usual[0]) port.value = usual[1];
   showDependent();
+});
+
+document.getElementById("try").addEventListener("click", () => {
+  clearErrors();
+  // A broker that is stored has its secrets there.
+  tryOut(edited ? { id: edited.id, ...body() } : body(), showError);
 });
 
 document.getElementById("cancel").addEventListener("click", () => dialog.close());

@@ -1,8 +1,11 @@
 // The page: asks the API every second and shows what it says.
 
-import { enableBroker, listBrokers, status } from "./api.js";
+import {
+  drainBroker, enableBroker, listBrokers, pauseBroker, reconnectBroker, resumeBroker, status,
+} from "./api.js";
 import { confirmRemoval } from "./confirm.js";
 import { openEditor } from "./editor.js";
+import { showEvents } from "./events.js";
 import { bytes, duration, full, rate, setText, short } from "./format.js";
 import { Rates } from "./rates.js";
 import { Sparkline } from "./sparkline.js";
@@ -14,7 +17,14 @@ const TOAST_MS = 6000;
 const $ = (id) => document.getElementById(id);
 const rates = new Rates();
 const lines = { received: new Sparkline($("received-line")), forwarded: new Sparkline($("forwarded-line")) };
-const table = new BrokerTable({ toggle, edit: (broker) => openEditor(broker, refresh), remove: (broker) => confirmRemoval(broker, refresh) });
+const ORDERS = { pause: pauseBroker, resume: resumeBroker, drain: drainBroker, reconnect: reconnectBroker };
+const table = new BrokerTable({
+  toggle,
+  order,
+  events: showEvents,
+  edit: (broker) => openEditor(broker, refresh),
+  remove: (broker) => confirmRemoval(broker, refresh),
+});
 
 let lostSince = null;
 let timer = 0;
@@ -108,12 +118,25 @@ function found() {
 async function toggle(broker, button) {
   button.disabled = true;
   try {
-    await enableBroker(broker.id, !broker.enabled);
+    const changed = await enableBroker(broker.id, !broker.enabled);
+    const lost = changed.warnings.find((warning) => warning.startsWith("enabled: "));
+    if (lost) toast(`${broker.name}: ${lost.slice("enabled: ".length)}`);
   } catch (error) {
     toast(`${broker.name}: ${error.message}`);
   } finally {
     button.disabled = false;
     button.focus();
+  }
+  refresh();
+}
+
+async function order(broker, what, opener) {
+  try {
+    await ORDERS[what](broker.id);
+  } catch (error) {
+    toast(`${broker.name}: ${error.message}`);
+  } finally {
+    opener.focus();
   }
   refresh();
 }

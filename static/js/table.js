@@ -7,9 +7,29 @@ const STATES = {
   connecting: ["warn", "Connecting"],
   waiting_to_retry: ["bad", "Retrying"],
   disabled: ["quiet", "Disabled"],
+  paused: ["held", "Paused"],
+  draining: ["held", "Draining"],
+  removing: ["held", "Removing"],
 };
 
-/** Shows brokers and reports what is clicked through `on.toggle`, `on.edit` and `on.remove`. */
+/** Tone and text of what a broker is; its health says more than its connection. */
+function condition(broker) {
+  if (broker.health === "degraded" && broker.state === broker.connection) return ["warn", "Degraded"];
+  return STATES[broker.state] ?? ["quiet", broker.state];
+}
+
+/** How long it has been so, and what comes next. */
+function since(broker) {
+  const parts = [`for ${duration(broker.state_age_secs)}`];
+  const wait = broker.circuit.retry_in_ms;
+  if (wait >= 1000) parts.push(`next attempt in ${duration(Math.round(wait / 1000))}`);
+  if (broker.reconnects > 0) {
+    parts.push(broker.reconnects === 1 ? "1 reconnect" : `${full(broker.reconnects)} reconnects`);
+  }
+  return parts.join(", ");
+}
+
+/** Shows brokers and reports what is clicked through `on.toggle`, `on.order`, `on.events`, `on.edit` and `on.remove`. */
 export class BrokerTable {
   #body = document.getElementById("rows");
   #template = document.getElementById("row");
@@ -45,6 +65,19 @@ export class BrokerTable {
     for (const part of element.querySelectorAll("[data-part]")) parts[part.dataset.part] = part;
     const row = { element, parts, broker: null };
     parts.toggle.addEventListener("click", () => this.#on.toggle(row.broker, parts.toggle));
+    for (const what of ["pause", "resume", "drain", "reconnect"]) {
+      parts[what].addEventListener("click", () => {
+        parts.menu.open = false;
+        this.#on.order(row.broker, what, parts.more);
+      });
+    }
+    parts.events.addEventListener("click", () => {
+      parts.menu.open = false;
+      this.#on.events(row.broker);
+    });
+    element.addEventListener("focusout", (event) => {
+      if (!parts.menu.contains(event.relatedTarget)) parts.menu.open = false;
+    });
     parts.edit.addEventListener("click", () => this.#on.edit(row.broker));
     parts.delete.addEventListener("click", () => this.#on.remove(row.broker));
     this.#rows.set(id, row);
@@ -59,23 +92,36 @@ function fill(parts, element, broker) {
   showBadges(parts.badges, broker);
   setText(parts.error, broker.last_error ?? "");
   parts.error.hidden = !broker.last_error;
+  setText(parts.warnings, broker.warnings.join("\n"));
+  parts.warnings.hidden = broker.warnings.length === 0;
   element.classList.toggle("off", !broker.enabled);
 
-  const [tone, text] = STATES[broker.state] ?? ["quiet", broker.state];
+  const [tone, text] = condition(broker);
   parts.state.dataset.tone = tone;
   setText(parts["state-text"], text);
-  const times = broker.reconnects === 1 ? "1 reconnect" : `${full(broker.reconnects)} reconnects`;
-  setText(parts.age, `for ${duration(broker.state_age_secs)}${broker.reconnects > 0 ? `, ${times}` : ""}`);
+  const reasons = broker.health_reasons.join("\n");
+  if (parts.state.title !== reasons) parts.state.title = reasons;
+  setText(parts.age, held(broker) ?? since(broker));
 
   number(parts.rate, rate(broker.rate), broker.rate ? "" : "quiet");
   number(parts.forwarded, short(broker.forwarded), "", full(broker.forwarded));
   number(parts.lag, short(broker.lag), broker.lag === 0 ? "quiet" : "", waiting(broker));
   number(parts["in-flight"], short(broker.in_flight), broker.in_flight === 0 ? "quiet" : "");
-  const reasons = Object.entries(broker.dropped);
-  const dropped = reasons.reduce((sum, [, count]) => sum + count, 0);
-  const why = reasons.map(([reason, count]) => `${reason}: ${full(count)}`).join("\n");
+  const drops = Object.entries(broker.dropped);
+  const dropped = drops.reduce((sum, [, count]) => sum + count, 0);
+  const why = drops.map(([reason, count]) => `${reason}: ${full(count)}`).join("\n");
   number(parts.dropped, short(dropped), dropped === 0 ? "quiet" : "bad", why);
   showActions(parts, broker);
+}
+
+/** What is to be known of a broker that is held back; null for the others. */
+function held(broker) {
+  if (broker.state === broker.connection) return null;
+  const parts = [broker.connected ? "connected" : "not connected"];
+  if (broker.state === "paused") parts.unshift(`${short(broker.lag)} wait`);
+  if (broker.drain && broker.drain.remaining !== null) parts.unshift(`${short(broker.drain.remaining)} to go`);
+  if (broker.state === "draining") parts.push(`then ${broker.drain.then}`);
+  return parts.join(", ");
 }
 
 function number(cell, text, tone, title = "") {
@@ -94,6 +140,16 @@ function showActions(parts, broker) {
       parts[part].title = label;
       parts[part].setAttribute("aria-label", part === "toggle" ? `Forward to ${broker.name}` : label);
     }
+  }
+  const isHeld = broker.paused || broker.drain !== null;
+  parts.pause.hidden = broker.read_only || broker.paused || broker.state === "removing";
+  parts.resume.hidden = broker.read_only || !isHeld;
+  parts.drain.hidden = broker.read_only || !broker.enabled || broker.drain !== null;
+  parts.reconnect.hidden = !broker.enabled;
+  const more = `More for ${broker.name}`;
+  if (parts.more.title !== more) {
+    parts.more.title = more;
+    parts.more.setAttribute("aria-label", more);
   }
   parts.toggle.setAttribute("aria-checked", String(broker.enabled));
 }

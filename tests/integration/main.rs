@@ -6,6 +6,9 @@
 #[macro_use]
 mod support;
 
+mod alerts;
+mod bridging;
+mod circuit;
 mod clients;
 mod conformance;
 mod conformance_flow;
@@ -15,18 +18,26 @@ mod devices;
 mod durability;
 mod example_client;
 mod fan_out;
+mod groups;
 mod handshake;
 mod harness;
+mod health;
+mod import;
 mod inbound;
 mod large_packets;
+mod lifecycle;
 mod log_command;
+mod loops;
 mod malformed;
+mod mapping;
 mod outages;
 mod quotas;
 mod reconnect_flows;
+mod respect;
 mod rest;
 mod session_fuzz;
 mod shared_subscriptions;
 mod slow_subscribers;
 mod start_stop;
 mod sys_topics;
+mod upstream_tls;

@@ -330,7 +330,7 @@ in_both_versions! {
     }
 
     fn a_refused_connect_shows_the_brokers_reason(version: Version) {
-        let mut scene = scene(version);
+        let mut scene = scene_with(version, Setup::new(), &json!({"retry_denied_ms": 200}));
         scene.publish(&numbered("m", 1), 1);
         let code = if version.is_v5() { 0x87 } else { 5 };
         let mut link = scene.upstream.accept();
@@ -407,7 +407,7 @@ in_both_versions! {
     }
 
     fn a_broker_that_cuts_again_and_again_still_gets_every_message_once(version: Version) {
-        let mut scene = scene(version);
+        let mut scene = scene_with(version, Setup::new(), &json!({"retry_ceiling_ms": 300}));
         let wanted = numbered("m", 150);
         scene.publish(&wanted, 2);
         let mut memory = Memory::default();

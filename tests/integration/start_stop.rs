@@ -276,3 +276,44 @@ fn the_commands_explain_themselves() {
     assert_eq!(version.code, Some(0));
     assert!(version.output.contains(env!("CARGO_PKG_VERSION")), "{}", version.output);
 }
+
+#[test]
+fn health_is_asked_for_by_command_and_the_exit_code_answers() {
+    let proxy = Proxy::start();
+    let web = proxy.web().to_string();
+    for (arguments, answer) in [
+        (vec!["health", "--web", &web], "\"ok\""),
+        (vec!["health", "--ready", "--web", &web], "\"ready\":true"),
+    ] {
+        let asked = run_with(&arguments);
+        assert_eq!(asked.code, Some(0), "{}", asked.output);
+        assert!(asked.output.contains(answer), "{}", asked.output);
+    }
+    drop(proxy);
+    let asked = run_with(&["health", "--web", &web, "--timeout", "1"]);
+    assert_eq!(asked.code, Some(1));
+    assert!(asked.output.contains(&web), "{}", asked.output);
+}
+
+#[test]
+fn a_seed_gives_a_new_proxy_its_brokers_and_what_is_removed_stays_away() {
+    let broker = Mosquitto::start();
+    let seed = std::env::temp_dir().join(format!("seed-{}.json", uuid::Uuid::new_v4()));
+    let brokers = serde_json::json!({"brokers": [
+        {"name": "first", "address": "127.0.0.1", "port": broker.port()},
+        {"name": "second", "address": "127.0.0.1", "port": 1, "enabled": false},
+    ]});
+    std::fs::write(&seed, brokers.to_string()).expect("a seed");
+    let setting = format!("{}", seed.display());
+    let mut proxy = Setup::new().environment("MQTT_PROXY__DATA__SEED", &setting).start();
+    let rest = proxy.rest();
+    let ids: Vec<String> =
+        rest.brokers().iter().map(|broker| broker["id"].as_str().expect("an id").to_owned()).collect();
+    assert_eq!(ids.len(), 2);
+    rest.wait_connected(&ids[0]);
+    assert_eq!(rest.delete(&format!("/api/brokers/{}", ids[1])).status, 204);
+    proxy.kill_and_restart();
+    let names: Vec<_> = proxy.rest().brokers().iter().map(|broker| broker["name"].clone()).collect();
+    assert_eq!(names, ["first"]);
+    std::fs::remove_file(&seed).expect("the seed was there");
+}

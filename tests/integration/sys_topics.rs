@@ -185,7 +185,7 @@ fn absent_clients_and_what_waits_for_them_are_counted() {
 fn the_state_of_an_upstream_broker_follows_at_once_and_goes_with_it() {
     // So rarely that nothing here can come from the interval.
     let proxy = Setup::new().settings("[server]\nsys_interval_secs = 86400").start();
-    let watch = Watch::start(proxy.mqtt(), "$SYS/broker/connection/#");
+    let watch = Watch::start(proxy.mqtt(), "$SYS/broker/connection/+/state");
     let mut upstream = Mosquitto::stopped();
     let states = || -> Vec<(String, String)> {
         let lines = watch.lines().into_iter();

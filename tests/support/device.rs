@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::packets::{self, Connack, Connect, DISCONNECT, Packet, Properties, Publish, kind, property};
 use super::wire::{Seen, Wire};
@@ -151,6 +152,17 @@ impl Device {
     /// The payloads of all messages before the one with this payload.
     pub fn texts_before(&mut self, marker: &str) -> Vec<String> {
         self.receive_before(marker).iter().map(Publish::text).collect()
+    }
+
+    /// What is there already or comes within a moment.
+    pub fn receive_waiting(&mut self) -> Vec<Publish> {
+        loop {
+            match self.wire.look(Duration::from_millis(2)) {
+                Seen::Packet(packet) => self.take_in(&packet),
+                Seen::Silence => return self.inbox.drain(..).collect(),
+                Seen::Closed => panic!("the connection was closed"),
+            }
+        }
     }
 
     /// What has come by the time the proxy answers a PINGREQ.

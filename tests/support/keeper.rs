@@ -24,7 +24,7 @@ pub enum Mood {
     Slow(Duration),
     /// It takes connections in and then reads nothing.
     Hanging,
-    /// It answers CONNECT with a refusal.
+    /// It answers CONNECT with a refusal: "server unavailable".
     Refusing,
     /// Nobody listens on its port.
     Away,
@@ -43,6 +43,8 @@ struct State {
     is_listening: bool,
     /// Connections that were taken in; the last one has the session.
     connects: usize,
+    /// CONNECT packets that came, also those that were refused.
+    attempts: usize,
     client_id: Option<String>,
     receiver: Receiver,
 }
@@ -66,6 +68,7 @@ impl Keeper {
             is_ending: false,
             is_listening: false,
             connects: 0,
+            attempts: 0,
             client_id: None,
             receiver: Receiver::default(),
         };
@@ -111,6 +114,11 @@ impl Keeper {
     /// How many messages of QoS 2 were sent to it again.
     pub fn repeats(&self) -> usize {
         self.state().receiver.repeats()
+    }
+
+    /// How many CONNECT packets came, also those that were refused.
+    pub fn attempts(&self) -> usize {
+        self.state().attempts
     }
 
     /// Whether it has a message with this payload.
@@ -215,13 +223,15 @@ fn serve(mut wire: Wire, state: &Mutex<State>) {
 /// Answers CONNECT; the number of the connection where it was taken in.
 fn begin(wire: &mut Wire, connect: &Connect, state: &Mutex<State>) -> Option<usize> {
     let mut state = state.lock().expect("no connection panics");
+    state.attempts += 1;
     let refusal = if connect.version.is_v5() { 0x88 } else { 3 };
     let code = if state.mood == Mood::Refusing { refusal } else { 0 };
     let is_known = state.client_id.as_ref() == Some(&connect.client_id);
     let session_present = code == 0 && is_known && !connect.clean;
     if code == 0 {
         state.connects += 1;
-        state.client_id = Some(connect.client_id.clone());
+        // A clean Session ends with its connection.
+        state.client_id = (!connect.clean).then(|| connect.client_id.clone());
         if !session_present {
             state.receiver.forget_flows();
         }

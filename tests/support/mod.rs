@@ -1,7 +1,9 @@
 //! What the integration tests stand on: the real proxy and real brokers as child processes, clients that are
 //! not ours, a scripted broker, and a second opinion on the bytes of MQTT.
 
+pub mod certificates;
 pub mod device;
+pub mod faulty_link;
 pub mod keeper;
 pub mod log_files;
 pub mod mosquitto;
@@ -21,6 +23,7 @@ pub mod shared;
 pub mod subscriber;
 pub mod talker;
 pub mod tmpfs;
+pub mod webhook_receiver;
 pub mod wire;
 
 use std::time::{Duration, Instant};

@@ -32,6 +32,22 @@ impl Mosquitto {
         broker
     }
 
+    /// Starts one that takes anyone in, with one more line in its configuration, and speaks TLS 1.2 at most: for that
+    /// only OpenSSL itself has a setting.
+    pub fn start_with_old_tls(line: &str) -> Mosquitto {
+        let mut broker = Mosquitto::stopped_with(&format!("allow_anonymous true\n{line}\n"));
+        let text = "openssl_conf = all\n[all]\nssl_conf = ssl\n[ssl]\nsystem_default = old\n[old]\n\
+                    MaxProtocol = TLSv1.2\n";
+        std::fs::write(broker.openssl_settings(), text).expect("the settings can be written");
+        broker.resume_process();
+        broker
+    }
+
+    /// Where settings of OpenSSL stand, if there are any.
+    fn openssl_settings(&self) -> PathBuf {
+        self.home.path().join("openssl.cnf")
+    }
+
     /// Starts one that keeps sessions and retained messages when it is stopped and started again.
     pub fn start_with_memory() -> Mosquitto {
         // As root, mosquitto would become a user who cannot write there.
@@ -75,7 +91,12 @@ impl Mosquitto {
     /// Starts the process where it does not run.
     pub fn resume_process(&mut self) {
         let config: PathBuf = self.home.path().join("mosquitto.conf");
-        let mut process = Process::spawn("mosquitto", Command::new(executable()).arg("-c").arg(config));
+        let mut command = Command::new(executable());
+        command.arg("-c").arg(config);
+        if self.openssl_settings().exists() {
+            command.env("OPENSSL_CONF", self.openssl_settings());
+        }
+        let mut process = Process::spawn("mosquitto", &mut command);
         wait_until("mosquitto listens", || {
             assert!(process.is_running(), "mosquitto ended: {}", process.output());
             TcpStream::connect(self.address()).is_ok()

@@ -183,6 +183,11 @@ impl Proxy {
         self.mqtt
     }
 
+    /// Where the web side listens.
+    pub fn web(&self) -> SocketAddr {
+        self.web
+    }
+
     /// The REST API.
     pub fn rest(&self) -> Rest {
         Rest::at(self.web)

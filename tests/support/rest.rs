@@ -59,10 +59,18 @@ impl Rest {
 
     /// Any method, with a body that need not be JSON.
     pub fn send(&self, method: &str, path: &str, body: Option<&str>) -> Reply {
+        self.send_with(method, path, &[], body)
+    }
+
+    /// The same with more header lines.
+    pub fn send_with(&self, method: &str, path: &str, headers: &[&str], body: Option<&str>) -> Reply {
         let mut stream = TcpStream::connect(self.address).expect("the web side listens");
         stream.set_read_timeout(Some(DEADLINE)).expect("a timeout can be set");
         let mut request =
             format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.address);
+        for header in headers {
+            request.push_str(&format!("{header}\r\n"));
+        }
         if let Some(body) = body {
             request
                 .push_str(&format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len()));

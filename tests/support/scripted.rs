@@ -189,4 +189,25 @@ impl Link {
     pub fn cut(self) {
         self.wire.cut();
     }
+
+    /// Drops the connection so that the proxy's kernel is told "reset", not "end": whoever closes a socket with
+    /// bytes that nobody has read does that. The proxy has to send something.
+    pub fn reset(self) {
+        self.wire.reset();
+    }
+
+    /// Takes messages in, and acknowledges none of them before all are there.
+    pub fn take_late(&mut self, count: usize) -> Vec<Publish> {
+        let messages = self.publishes(count);
+        for message in &messages {
+            assert_eq!(message.qos, 1, "a message of QoS 1 was expected");
+            self.ack(kind::PUBACK, message.id);
+        }
+        messages
+    }
+
+    /// Sends what is no MQTT.
+    pub fn send_garbage(&mut self) {
+        self.wire.try_send(&[0x00, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F, 0x00, 0x0F]);
+    }
 }

@@ -159,6 +159,13 @@ impl Wire {
         let _ = self.stream.shutdown(Shutdown::Both);
     }
 
+    /// Closes the socket as soon as it has bytes that nobody has read, and so resets the connection.
+    pub fn reset(self) {
+        self.stream.set_read_timeout(Some(DEADLINE)).expect("a timeout can be set");
+        let waiting = self.stream.peek(&mut [0]).expect("the other side says something");
+        assert_eq!(waiting, 1, "the other side has closed the connection already");
+    }
+
     fn parse_all(bytes: &[u8]) -> Vec<Packet> {
         let (mut rest, mut packets) = (bytes, Vec::new());
         while let Some((packet, length)) = parse(rest) {

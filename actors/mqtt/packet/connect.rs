@@ -8,9 +8,6 @@ use crate::wire::{Reader, write_binary, write_utf8_string};
 use crate::{DecodeError, EncodeError, Properties, ProtocolVersion, QoS, TopicName};
 
 const PROTOCOL_NAME: &str = "MQTT";
-/// Set in the Protocol Level by a bridge, so that the broker spares it its own messages; a convention of
-/// mosquitto, not of the standard.
-const BRIDGE: u8 = 0x80;
 
 const USER_NAME_FLAG: u8 = 0b1000_0000;
 const PASSWORD_FLAG: u8 = 0b0100_0000;
@@ -39,8 +36,8 @@ pub struct Connect {
     pub password: Option<Bytes>,
     /// The properties of CONNECT; those of the Will are its own.
     pub properties: Properties,
-    /// Whether to mark the Protocol Level as that of a bridge. Sent only: who receives such a level treats it
-    /// as an unsupported version.
+    /// Whether the Protocol Level is marked as that of a bridge, which does not want its own messages back. Only in 3.1.1:
+    /// 5.0 has No Local for that, and with the mark it is an unsupported version.
     pub bridge: bool,
 }
 
@@ -65,8 +62,8 @@ impl Connect {
         if reader.utf8_borrowed()? != PROTOCOL_NAME {
             return Err(DecodeError::UnsupportedProtocolVersion);
         }
-        let protocol_version =
-            ProtocolVersion::from_level(reader.u8()?).ok_or(DecodeError::UnsupportedProtocolVersion)?;
+        let (protocol_version, bridge) =
+            ProtocolVersion::from_connect(reader.u8()?).ok_or(DecodeError::UnsupportedProtocolVersion)?;
         let flags = reader.u8()?;
         let will_qos = check_flags(flags, protocol_version)?;
         let keep_alive_secs = reader.u16()?;
@@ -96,7 +93,7 @@ impl Connect {
             user_name,
             password,
             properties,
-            bridge: false,
+            bridge,
         })
     }
 
@@ -142,7 +139,7 @@ impl Connect {
             return Err(EncodeError::Inconsistent("an empty client identifier without clean session"));
         }
         write_utf8_string(buffer, PROTOCOL_NAME, "protocol name")?;
-        let bridge = if self.bridge { BRIDGE } else { 0 };
+        let bridge = if self.bridge { ProtocolVersion::BRIDGE } else { 0 };
         buffer.put_u8(self.protocol_version.level() | bridge);
         buffer.put_u8(self.flags());
         buffer.put_u16(self.keep_alive_secs);
@@ -302,7 +299,8 @@ mod tests {
             bad(version, "MQTT 3.1", "10: <MQIsdp> 03 02 003C <a>", unsupported);
             bad(version, "level 3", "10: <MQTT> 03 02 003C <a>", unsupported);
             bad(version, "level 6", "10: <MQTT> 06 02 003C 00 <a>", unsupported);
-            bad(version, "a bridge of 3.1.1", "10: <MQTT> 84 02 003C <a>", unsupported);
+            bad(version, "a bridge of 3.1", "10: <MQTT> 83 02 003C <a>", unsupported);
+            bad(version, "a bridge of 5.0", "10: <MQTT> 85 02 003C 00 <a>", unsupported);
             bad(version, "another case", "10: <mqtt> 04 02 003C <a>", unsupported);
             bad(version, "another protocol", "10: <HTTP> 04 02 003C <a>", unsupported);
             bad(
@@ -384,6 +382,7 @@ mod tests {
         let mut buffer = BytesMut::new();
         crate::codec::encode(&bridge, V311, &mut buffer).unwrap();
         assert_eq!(buffer[8], 0x84);
+        good(V311, "a bridge", "10: <MQTT> 84 02 003C <a>", &bridge);
     }
 
     #[test]

@@ -132,6 +132,19 @@ impl Properties {
         Properties { raw: raw.freeze() }
     }
 
+    /// The properties without the User Properties whose name is to be removed.
+    pub fn without_user_properties(&self, remove: impl Fn(&str) -> bool) -> Properties {
+        let is_removed = |id: PropertyId, value: Range<usize>| {
+            let name = || Reader::of_range(&self.raw, value).utf8_string();
+            id == PropertyId::UserProperty && name().is_ok_and(|name| remove(&name))
+        };
+        let mut raw = BytesMut::with_capacity(self.raw.len());
+        for (_, whole, _) in self.spans().filter(|(id, _, value)| !is_removed(*id, value.clone())) {
+            raw.extend_from_slice(&self.raw[whole]);
+        }
+        Properties { raw: raw.freeze() }
+    }
+
     /// The properties with one more at the end. One that cannot be encoded (see [`PropertiesBuilder::push`])
     /// is left out: use the builder where that has to be known.
     pub fn with(&self, property: Property) -> Properties {

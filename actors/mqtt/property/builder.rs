@@ -39,6 +39,12 @@ impl PropertiesBuilder {
         Ok(self)
     }
 
+    /// Appends properties that were checked before.
+    pub fn append(&mut self, properties: &Properties) -> &mut PropertiesBuilder {
+        self.raw.extend_from_slice(properties.as_bytes());
+        self
+    }
+
     /// The same rules as for what is received, before it is sent.
     fn check_from(&self, start: usize) -> Result<(), EncodeError> {
         let written = Bytes::copy_from_slice(&self.raw[start..]);

@@ -1,6 +1,8 @@
 //! The sending half of a Session: PUBLISH packets at QoS 1 and 2 on their way to the other side, their
 //! Packet Identifiers, and what must be sent again when the Session resumes.
 
+mod resending;
+
 use std::collections::VecDeque;
 
 use super::in_flight::InFlight;
@@ -138,87 +140,13 @@ impl<T> Outflow<T> {
         self.qos_2_maximum = qos_2_maximum.max(1);
     }
 
-    /// A new connection of the same Session: what is in flight must be sent again, see
-    /// [`Outflow::next_resend`], and SUBSCRIBE packets of the old one get no answer any more.
-    pub fn resume(&mut self, receive_maximum: u16) {
-        self.receive_maximum = receive_maximum.max(1);
-        let reserved: Vec<_> = self.ids_at(|stage| stage == Stage::Reserved);
-        for packet_id in reserved {
-            self.entries.remove(packet_id);
-        }
-        (self.unsent, self.counting) = (self.in_flight, 0);
-        for entry in self.entries.iter_mut() {
-            entry.sent = false;
-            entry.counts = self.counts_released && entry.stage == Stage::AwaitPubComp;
-            self.counting += usize::from(entry.counts);
-        }
-        self.to_resend = self.ids_at(|_| true).into();
-        self.unsent_releases = self.ids_at(|stage| stage == Stage::AwaitPubComp).len();
-    }
-
-    /// As [`Outflow::resume`], where the caller itself sends the PUBLISH packets again, each in its place between new
-    /// ones: only PUBREL packets are left to [`Outflow::next_resend`].
-    pub fn resume_released(&mut self, receive_maximum: u16) {
-        self.resume(receive_maximum);
-        for entry in self.entries.iter_mut().filter(|entry| entry.stage != Stage::AwaitPubComp) {
-            (entry.sent, entry.counts) = (true, true);
-            self.unsent -= 1;
-            self.counting += 1;
-        }
-    }
-
     fn ids_at(&self, is_wanted: impl Fn(Stage) -> bool) -> Vec<PacketId> {
         let entries = self.entries.iter().filter(|(_, entry)| is_wanted(entry.stage));
         entries.map(|(packet_id, _)| packet_id).collect()
     }
 
-    /// Whether there is something to send again before anything new.
-    pub fn is_resending(&self) -> bool {
-        self.unsent > 0
-    }
-
-    /// What to send again next on a resumed connection; `None` when all is sent, or while the window of the new
-    /// connection is full.
-    pub fn next_resend(&mut self) -> Option<Resend<'_, T>> {
-        while let Some(packet_id) = self.to_resend.front().copied() {
-            match self.entries.get(packet_id).filter(|entry| !entry.sent) {
-                None => self.to_resend.pop_front(),
-                Some(entry) if entry.stage != Stage::AwaitPubComp && self.is_window_full() => {
-                    let release = self.next_release()?;
-                    return self.resend(release);
-                }
-                Some(_) => return self.resend(packet_id),
-            };
-        }
-        self.to_resend = VecDeque::new();
-        None
-    }
-
     fn is_window_full(&self) -> bool {
         self.counting >= usize::from(self.receive_maximum)
-    }
-
-    /// The first PUBREL that is to be sent again.
-    fn next_release(&self) -> Option<PacketId> {
-        if self.unsent_releases == 0 {
-            return None;
-        }
-        let is_unsent = |entry: &Entry<T>| entry.stage == Stage::AwaitPubComp && !entry.sent;
-        let mut waiting = self.to_resend.iter();
-        waiting.find(|packet_id| self.entries.get(**packet_id).is_some_and(is_unsent)).copied()
-    }
-
-    fn resend(&mut self, packet_id: PacketId) -> Option<Resend<'_, T>> {
-        let entry = self.entries.get_mut(packet_id)?;
-        self.unsent -= 1;
-        entry.sent = true;
-        if entry.stage == Stage::AwaitPubComp {
-            self.unsent_releases -= 1;
-            return Some(Resend::PubRel(packet_id));
-        }
-        entry.counts = true;
-        self.counting += 1;
-        entry.item.as_ref().map(|item| Resend::Publish(packet_id, item))
     }
 
     /// How many messages wait for an acknowledgement.
@@ -241,6 +169,21 @@ impl<T> Outflow<T> {
         self.unsent == 0 && !self.is_window_full() && !self.entries.is_full()
     }
 
+    /// Another Receive Maximum for the connection that there is.
+    pub fn set_receive_maximum(&mut self, receive_maximum: u16) {
+        self.receive_maximum = receive_maximum.max(1);
+    }
+
+    /// The only message of QoS 1 or 2 that went out on this connection and that the other side has not received, as far as
+    /// is known; `None` where there is none or more than one.
+    pub fn sent_alone(&self) -> Option<(PacketId, &T)> {
+        let is_under_way =
+            |entry: &Entry<T>| entry.sent && matches!(entry.stage, Stage::AwaitPubAck | Stage::AwaitPubRec);
+        let mut under_way = self.entries.iter().filter(|(_, entry)| is_under_way(entry));
+        let (packet_id, entry) = under_way.next()?;
+        if under_way.next().is_some() { None } else { Some((packet_id, entry.item.as_ref()?)) }
+    }
+
     /// The item of the oldest message that is not acknowledged to the end.
     pub fn oldest(&self) -> Option<&T> {
         self.items().next()
@@ -249,6 +192,12 @@ impl<T> Outflow<T> {
     /// The items of all messages that are not acknowledged to the end, in the order of sending.
     pub fn items(&self) -> impl Iterator<Item = &T> {
         self.entries.iter().filter_map(|(_, entry)| entry.item.as_ref())
+    }
+
+    /// The Packet Identifiers of the QoS 2 messages, in the order of sending.
+    pub fn exactly_once_ids(&self) -> impl Iterator<Item = PacketId> {
+        let is_wanted = |stage| matches!(stage, Stage::AwaitPubRec | Stage::AwaitPubComp);
+        self.entries.iter().filter(move |(_, entry)| is_wanted(entry.stage)).map(|(packet_id, _)| packet_id)
     }
 
     /// Takes a Packet Identifier for a message that is about to be sent, or `None` while the window is full.
@@ -324,6 +273,26 @@ impl<T> Outflow<T> {
         self.entries.drain().filter_map(|entry| entry.item).collect()
     }
 
+    /// The Session rests, because its messages take another way: gives back all items, oldest first. What stays are the
+    /// Packet Identifiers that the other side may know at QoS 2, with items of `stays`: a PUBREL releases each later.
+    pub fn rest(&mut self, stays: impl Fn(&T) -> T) -> Vec<T> {
+        let mut items = Vec::with_capacity(self.in_flight);
+        for packet_id in self.ids_at(|_| true) {
+            let Some(entry) = self.entries.get_mut(packet_id) else { continue };
+            let is_kept = matches!(entry.stage, Stage::AwaitPubRec | Stage::AwaitPubComp);
+            if is_kept && let Some(item) = entry.item.as_ref().map(&stays) {
+                items.extend(entry.item.replace(item));
+                (entry.stage, entry.sent, entry.counts) = (Stage::AwaitPubComp, true, false);
+            } else {
+                items.extend(self.entries.remove(packet_id).and_then(|entry| entry.item));
+            }
+        }
+        self.in_flight = self.entries.iter().count();
+        (self.in_flight_qos_2, self.counting, self.unsent) = (self.in_flight, 0, 0);
+        (self.unsent_releases, self.to_resend) = (0, VecDeque::new());
+        items
+    }
+
     /// Takes one message out of the flow that can no longer be sent again (its bytes are gone).
     pub fn abandon(&mut self, packet_id: PacketId) -> Option<T> {
         let stage = self.entries.get(packet_id)?.stage;
@@ -386,6 +355,29 @@ mod tests {
     }
 
     #[test]
+    fn a_message_is_alone_only_while_no_other_is_under_way_on_the_connection() {
+        let mut outflow = Outflow::new(10);
+        assert_eq!(outflow.sent_alone(), None);
+        outflow.send(QoS::AtLeastOnce, "a");
+        assert_eq!(outflow.sent_alone(), Some((id(1), &"a")));
+        outflow.send(QoS::ExactlyOnce, "b");
+        assert_eq!(outflow.sent_alone(), None);
+        assert_eq!(outflow.pubrec(id(2), false), Ok(PubRecOutcome::Release));
+        assert_eq!(outflow.sent_alone(), Some((id(1), &"a")), "b is received");
+        outflow.send(QoS::AtLeastOnce, "c");
+        // One at a time on the next connection, until somebody says otherwise.
+        outflow.resume(1);
+        assert_eq!(outflow.sent_alone(), None);
+        assert_eq!(outflow.next_resend(), Some(Resend::Publish(id(1), &"a")));
+        assert_eq!(outflow.next_resend(), Some(Resend::PubRel(id(2))));
+        assert_eq!(outflow.next_resend(), None);
+        assert_eq!(outflow.sent_alone(), Some((id(1), &"a")));
+        outflow.set_receive_maximum(10);
+        assert_eq!(outflow.next_resend(), Some(Resend::Publish(id(3), &"c")));
+        assert_eq!(outflow.sent_alone(), None);
+    }
+
+    #[test]
     fn qos_1_is_done_at_puback() {
         let mut outflow = Outflow::new(10);
         assert_eq!(outflow.send(QoS::AtLeastOnce, "a"), Some(id(1)));
@@ -393,6 +385,27 @@ mod tests {
         assert_eq!(outflow.puback(id(1)), Ok("a"));
         assert_eq!(outflow.puback(id(1)), Err(UnexpectedAcknowledgement::NotFound));
         assert_eq!((outflow.in_flight(), outflow.oldest()), (0, None));
+    }
+
+    #[test]
+    fn a_session_that_rests_keeps_what_the_other_side_may_remember_and_releases_it_later() {
+        let mut outflow = Outflow::new(10);
+        outflow.send(QoS::AtLeastOnce, "one");
+        outflow.send(QoS::ExactlyOnce, "two");
+        outflow.reserve();
+        outflow.send(QoS::ExactlyOnce, "three");
+        outflow.pubrec(id(4), false).unwrap();
+        assert_eq!(outflow.rest(|_| "kept"), ["one", "two", "three"]);
+        assert_eq!((outflow.in_flight(), outflow.window()), (2, 10));
+        outflow.resume(10);
+        assert!(outflow.is_resending());
+        assert_eq!(outflow.next_resend(), Some(Resend::PubRel(id(2))));
+        assert_eq!(outflow.next_resend(), Some(Resend::PubRel(id(4))));
+        assert_eq!(outflow.next_resend(), None);
+        assert_eq!(outflow.send(QoS::ExactlyOnce, "new"), Some(id(5)));
+        assert_eq!(outflow.pubcomp(id(2)), Ok("kept"));
+        assert_eq!(outflow.pubcomp(id(4)), Ok("kept"));
+        assert_eq!((outflow.in_flight(), outflow.oldest()), (1, Some(&"new")));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! its connection, so both tables are made anew for each one `[MQTT-3.3.2-7]`.
 
 use std::collections::HashMap;
+use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
 
@@ -108,15 +109,27 @@ impl OutboundAliases {
         OutboundAliases { maximum, aliases: HashMap::default(), slots: Vec::new(), hand: 0 }
     }
 
+    /// The alias for the next PUBLISH on this topic, if it has one already.
+    #[inline]
+    pub fn known(&mut self, topic: &str) -> Option<Outbound> {
+        let alias = *self.aliases.get(topic)?;
+        self.slots[usize::from(alias) - 1].recently_used = true;
+        Some(Outbound { alias, send_topic: false })
+    }
+
+    /// A hash of the topic, for those who keep something of their own about topics without an alias.
+    pub fn hash(&self, topic: &str) -> u64 {
+        self.aliases.hasher().hash_one(topic)
+    }
+
     /// The alias for the next PUBLISH on this topic; `None` if the other side accepts none. The packets must be
     /// sent in the order of the calls. For one that is not sent after all call [`OutboundAliases::forget`].
     pub fn assign(&mut self, topic: &TopicName) -> Option<Outbound> {
         if self.maximum == 0 {
             return None;
         }
-        if let Some(&alias) = self.aliases.get(topic) {
-            self.slots[usize::from(alias) - 1].recently_used = true;
-            return Some(Outbound { alias, send_topic: false });
+        if let Some(known) = self.known(topic.as_str()) {
+            return Some(known);
         }
         let alias = if self.slots.len() < usize::from(self.maximum) {
             self.slots.push(Slot { topic: None, recently_used: false });

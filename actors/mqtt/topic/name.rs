@@ -111,6 +111,12 @@ const fn zero_bytes(word: u64) -> u64 {
     word.wrapping_sub(repeated(1)) & !word
 }
 
+impl std::borrow::Borrow<str> for TopicName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 impl std::fmt::Display for TopicName {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str(&self.0)

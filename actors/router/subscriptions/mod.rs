@@ -17,7 +17,7 @@ use crate::messages::{Delivery, SessionId, Subscribe};
 use crate::share_group::{Chosen, ShareGroup};
 use crate::store::SessionKey;
 use receivers::Outgoing;
-pub use receivers::{Receiver, Receivers};
+pub use receivers::{Receiver, Receivers, Source};
 
 /// All subscriptions of all sessions.
 pub struct Subscriptions {
@@ -186,15 +186,19 @@ impl Subscriptions {
         &mut self,
         message: ApplicationMessage,
         receivers: &Receivers,
-        publisher: Option<SessionId>,
+        source: Source<'_>,
         received_at: Instant,
         offset: Option<u64>,
         chosen: Option<Vec<Chosen>>,
     ) {
         let mut outgoing = Outgoing::new(message);
+        let mut stamped = source.proxies.map(|proxies| Outgoing::new(proxies.message.clone()));
         for receiver in &receivers.sessions {
-            let Some(terms) = receiver.terms(publisher) else { continue };
-            let message = outgoing.for_queue(&receiver.queue);
+            let Some(terms) = receiver.terms(source) else { continue };
+            let message = match &mut stamped {
+                Some(stamped) if source.concerns(receiver.session_id) => stamped.for_queue(&receiver.queue),
+                _ => outgoing.for_queue(&receiver.queue),
+            };
             let qos = message.qos.min(terms.qos);
             let delivery = Delivery {
                 qos,

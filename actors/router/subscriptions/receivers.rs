@@ -5,6 +5,7 @@ use std::sync::Arc;
 use mqtt::packet::SubscriptionOptions;
 use mqtt::{Message as ApplicationMessage, QoS};
 
+use crate::bridge::ForProxies;
 use crate::delivery_queue::DeliveryQueue;
 use crate::messages::SessionId;
 use crate::share_group::ShareGroup;
@@ -50,6 +51,22 @@ impl Outgoing {
             (self.message, self.is_detached) = (Arc::new(self.message.detached()), true);
         }
         self.message.clone()
+    }
+}
+
+/// Who published a message, and how it goes to clients that are proxies, where there are any.
+#[derive(Clone, Copy)]
+pub struct Source<'a> {
+    /// The session that published it.
+    pub publisher: Option<SessionId>,
+    /// How it goes to other proxies.
+    pub proxies: Option<&'a ForProxies>,
+}
+
+impl Source<'_> {
+    /// Whether the session gets the message as proxies do.
+    pub(super) fn concerns(&self, session: SessionId) -> bool {
+        self.proxies.is_some_and(|proxies| proxies.concerns(session))
     }
 }
 
@@ -136,9 +153,12 @@ impl Receiver {
         self.terms.add(options, identifier);
     }
 
-    /// How a message of this publisher goes there, if it does `[MQTT-3.8.3-3]`.
-    pub(super) fn terms(&self, publisher: Option<SessionId>) -> Option<&Terms> {
-        if Some(self.session_id) != publisher {
+    /// How a message of this source goes there, if it does `[MQTT-3.8.3-3]`.
+    pub(super) fn terms(&self, source: Source<'_>) -> Option<&Terms> {
+        if source.proxies.is_some_and(|proxies| proxies.spares(self.session_id)) {
+            return None;
+        }
+        if Some(self.session_id) != source.publisher {
             return Some(&self.terms);
         }
         match &self.own {
@@ -149,9 +169,9 @@ impl Receiver {
     }
 
     /// What the message's record says of this receiver, if its session survives the process.
-    pub fn recipient(&self, message: &ApplicationMessage, publisher: Option<SessionId>) -> Option<Recipient> {
+    pub fn recipient(&self, message: &ApplicationMessage, source: Source<'_>) -> Option<Recipient> {
         let session = self.durable?;
-        let terms = self.terms(publisher)?;
+        let terms = self.terms(source)?;
         let qos = message.qos.min(terms.qos);
         (qos > QoS::AtMostOnce).then(|| Recipient {
             session,

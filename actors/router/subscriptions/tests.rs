@@ -74,7 +74,8 @@ impl Scene {
         };
         let receivers = self.subscriptions.receivers_of(&message.topic_name);
         let publisher = Some(SessionId(publisher as u64));
-        self.subscriptions.deliver(message, &receivers, publisher, Instant::now(), None, None);
+        let source = Source { publisher, proxies: None };
+        self.subscriptions.deliver(message, &receivers, source, Instant::now(), None, None);
     }
 
     /// QoS, RETAIN and Subscription Identifiers of what a session got.

@@ -1,6 +1,12 @@
 //! The actors of the upstream brokers: who there is, and that there is one for each enabled broker.
 
+mod apply;
+mod groups;
+mod health;
+mod lifecycle;
 mod overflow;
+mod plan;
+mod preview;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,21 +19,27 @@ use mqtt::TopicName;
 
 use crate::BrokerId;
 use crate::broker::{OnFull, SharedBroker};
+use crate::health::Health;
 use crate::limits;
-use crate::message_log::{Bound, LogPlace, Record, Wants};
-use crate::messages::{Drain, Reconfigure, UpstreamSnapshot, UpstreamState, Wake};
+use crate::message_log::{Bound, LogPlace};
+use crate::messages::{Drain, RetryNow, UpstreamState, Wake};
 use crate::start_position::StartPosition;
 use crate::store::{Change, StoredUpstream};
 use crate::timestamp::unix_micros;
 use crate::upstream_broker::{
-    Backoff, Cause, RecordFilter, UpstreamBroker, UpstreamContext, UpstreamStatus, Withdraw, chance,
-    rule_wants,
+    Cause, Circuit, UpstreamBroker, UpstreamContext, UpstreamStatus, chance, rule_wants, rule_wants_all,
 };
+use apply::{Inheritance, KnownGroup};
+use groups::Grouped;
+use plan::Way;
 
-/// All upstream brokers, in the order of the ConfigStore.
+/// All upstream brokers.
 #[derive(Default)]
 pub struct Upstreams {
+    /// Each way that messages take.
     children: Vec<Child>,
+    members: Vec<Member>,
+    groups: Vec<KnownGroup>,
     /// What there was before a restart, until the definitions are known.
     stored: HashMap<BrokerId, StoredUpstream>,
     /// Whether some enabled broker would rather have new messages refused than lose old ones.
@@ -40,10 +52,21 @@ pub struct Upstreams {
     wanted: HashMap<TopicName, bool, RandomState>,
 }
 
+/// A broker, in the order of the ConfigStore.
+struct Member {
+    broker: SharedBroker,
+    status: Arc<UpstreamStatus>,
+}
+
+/// One way that messages take: to a broker, or to a group of them.
 struct Child {
+    /// The identity of its place in the log.
+    key: BrokerId,
+    /// The broker, or the preferred member.
     broker: SharedBroker,
     status: Arc<UpstreamStatus>,
     running: Option<Running>,
+    grouped: Option<Grouped>,
 }
 
 /// The actor of an enabled broker.
@@ -51,10 +74,14 @@ struct Running {
     address: Addr<UpstreamBroker>,
     /// Outlives the actor, so that a replaced one goes on where it was.
     place: Arc<LogPlace>,
-    backoff: Backoff,
-    started_at: Instant,
+    /// Opens when the actor ends unexpectedly.
+    circuit: Circuit,
     /// When to replace an actor that is gone.
     replace_at: Option<Instant>,
+    /// Whether the actor's mailbox had no room for the definition that is in force.
+    is_outdated: bool,
+    /// How the broker was at the last look.
+    health: Health,
     /// Whether messages for the broker fell out of the log since the last look, and whether that was said.
     overflowed_of_late: bool,
     overflowing: bool,
@@ -73,7 +100,7 @@ impl Upstreams {
 
     /// Whether a broker that wants the topic may not fall behind further.
     pub fn is_full_for(&self, topic_name: &TopicName) -> bool {
-        self.children.iter().any(|child| child.is_full() && rule_wants(&child.broker.rule, topic_name))
+        self.children.iter().any(|child| child.is_full() && child.wants_topic(topic_name))
     }
 
     /// The cursors of the enabled brokers that want the topic.
@@ -81,7 +108,7 @@ impl Upstreams {
         if let Some(cursors) = self.cursors.get(topic_name) {
             return cursors.clone();
         }
-        let wanting = self.children.iter().filter(|child| rule_wants(&child.broker.rule, topic_name));
+        let wanting = self.children.iter().filter(|child| child.wants_topic(topic_name));
         let running = wanting.filter_map(|child| child.running.as_ref());
         let cursors: Arc<[_]> = running.map(|running| running.place.shared_cursor()).collect();
         if self.cursors.len() >= limits::ROUTE_CACHE_ENTRIES {
@@ -91,10 +118,19 @@ impl Upstreams {
         cursors
     }
 
-    /// The actor of an enabled broker.
-    pub fn address_of(&self, id: BrokerId) -> Option<&Addr<UpstreamBroker>> {
-        let child = self.children.iter().find(|child| child.broker.id == id)?;
-        child.running.as_ref().map(|running| &running.address)
+    /// Whether a broker gets messages of the topic, all of them and unchanged.
+    pub fn take_as_it_is(&self, id: BrokerId, topic_name: &TopicName) -> bool {
+        let child = self.children.iter().find(|child| child.broker.id == id && child.running.is_some());
+        child.is_some_and(|child| {
+            let rule = &child.broker.rule;
+            rule.changes_nothing() && rule_wants(rule, topic_name)
+        })
+    }
+
+    /// Tries to reach an enabled broker now; empty where there is no such broker.
+    pub fn retry_now(&mut self, retry: RetryNow) -> Vec<Request<UpstreamBroker, RetryNow>> {
+        let serving = self.children.iter_mut().filter(|child| child.serves(retry.0));
+        serving.filter_map(|child| child.retry_now(retry)).collect()
     }
 
     /// Whether there is no enabled broker.
@@ -116,7 +152,7 @@ impl Upstreams {
             return *answer;
         }
         let enabled = self.children.iter().filter(|child| child.running.is_some());
-        let answer = enabled.into_iter().any(|child| rule_wants(&child.broker.rule, topic_name));
+        let answer = enabled.into_iter().any(|child| child.wants_topic(topic_name));
         if self.wanted.len() >= limits::ROUTE_CACHE_ENTRIES {
             self.wanted.clear();
         }
@@ -132,38 +168,13 @@ impl Upstreams {
         }
     }
 
-    /// Makes the actors fit the definitions. A broker whose definition did not change is not touched.
-    pub fn apply(&mut self, brokers: Vec<SharedBroker>, context: &UpstreamContext) {
-        let mut old: HashMap<BrokerId, Child> =
-            std::mem::take(&mut self.children).into_iter().map(|child| (child.broker.id, child)).collect();
-        for broker in brokers {
-            let child = match old.remove(&broker.id) {
-                Some(child) => child.changed(broker, context),
-                None => {
-                    let stored = self.stored.remove(&broker.id);
-                    Child::new(broker, stored, context)
-                }
-            };
-            self.children.push(child);
-        }
-        for (_, child) in old {
-            log::info!("broker {}: removed", child.broker.name);
-            child.withdraw();
-            child.forget(context);
-            child.status.forget(&context.metrics);
-        }
-        for (id, _) in std::mem::take(&mut self.stored) {
-            log::info!("a broker that is not defined any more is forgotten ({id})");
-            forget(id, context);
-        }
-        context.log.begin_retention();
-        // Who there is, and under which name.
-        context.state_changes.notify_one();
+    /// What was found out for earlier definitions holds no longer.
+    fn refresh(&mut self) {
         self.wanted.clear();
         self.cursors.clear();
         self.may_reject = self.children.iter().any(|child| child.may_reject());
-        self.all_topics =
-            self.children.iter().any(|child| child.running.is_some() && child.broker.rule.topics.is_empty());
+        let takes_all = |child: &Child| child.running.is_some() && rule_wants_all(&child.broker.rule);
+        self.all_topics = self.children.iter().any(takes_all);
     }
 
     /// Counts what fell out of the log, and replaces actors that are gone, each after its own back-off.
@@ -171,17 +182,10 @@ impl Upstreams {
         for child in &mut self.children {
             child.count_overflow();
             child.log_overflow();
+            child.catch_up();
+            child.watch_health(context);
             child.supervise(context, now);
         }
-    }
-
-    /// Each broker as it is now.
-    pub fn snapshots(&mut self) -> Vec<UpstreamSnapshot> {
-        let snapshot = |child: &mut Child| {
-            child.count_overflow();
-            child.snapshot()
-        };
-        self.children.iter_mut().map(snapshot).collect()
     }
 
     /// Lets every actor send what it has and say goodbye; done when all have.
@@ -206,17 +210,20 @@ impl Upstreams {
 }
 
 impl Child {
-    fn new(broker: SharedBroker, stored: Option<StoredUpstream>, context: &UpstreamContext) -> Child {
-        let state_changes = context.state_changes.clone();
-        let status = UpstreamStatus::new(broker.id, &broker.name, &context.metrics, state_changes);
-        let status = Arc::new(status);
-        let mut child = Child { broker, status, running: None };
+    fn new(
+        broker: SharedBroker,
+        status: Arc<UpstreamStatus>,
+        stored: Option<StoredUpstream>,
+        inheritance: Inheritance,
+        context: &UpstreamContext,
+    ) -> Child {
+        let mut child = Child { key: broker.id, broker, status, running: None, grouped: None };
         match (child.broker.enabled, stored) {
-            (true, stored) => child.start(stored, context),
+            (true, stored) => child.start(stored, inheritance, context),
             (false, stored) => {
                 child.status.set_state(UpstreamState::Disabled);
                 if stored.is_some() {
-                    forget(child.broker.id, context);
+                    forget(child.key, context);
                 }
             }
         }
@@ -224,10 +231,16 @@ impl Child {
     }
 
     /// Goes on where the broker was, or begins where it shall.
-    fn start(&mut self, stored: Option<StoredUpstream>, context: &UpstreamContext) {
+    fn start(
+        &mut self,
+        stored: Option<StoredUpstream>,
+        mut inheritance: Inheritance,
+        context: &UpstreamContext,
+    ) {
         let log = &context.log;
         let stored = stored.unwrap_or_default();
-        let cursor = stored.cursor.unwrap_or_else(|| match self.broker.backlog.start_at {
+        let cursor = stored.cursor.or(inheritance.cursor);
+        let cursor = cursor.unwrap_or_else(|| match self.broker.backlog.start_at {
             StartPosition::Now => log.next_offset(),
             // With a time, the broker's filter leaves out what is older.
             StartPosition::Earliest | StartPosition::Time(_) => log.first_offset(),
@@ -235,18 +248,26 @@ impl Child {
         });
         if stored.cursor.is_none() {
             // Before any message that is to reach the broker.
-            let begun = Change::Cursor { broker: self.broker.id, cursor, live: None };
+            let begun = Change::Cursor { broker: self.key, cursor, live: None };
             log.append_changes(&[begun], unix_micros());
         }
-        let place = log.place_of(self.broker.id, cursor, stored.live, wants(&self.broker));
+        let place = log.place_of(self.key, cursor, stored.live, self.wanted());
         place.set_bound(bound(&self.broker));
-        let address = self.actor(&place, stored, context);
+        let mut actor = self.actor(&place, stored, context);
+        if inheritance.is_distrusting && self.grouped.is_none() {
+            actor = actor.distrusting();
+        }
+        if let Some(predecessors) = inheritance.predecessors(&place) {
+            actor = actor.after(predecessors);
+        }
+        let address = actor.start();
         self.running = Some(Running {
             address,
             place,
-            backoff: Backoff::new(limits::UPSTREAM_RETRY_FLOOR, limits::UPSTREAM_RETRY_CEILING),
-            started_at: Instant::now(),
+            circuit: started(&self.broker, Instant::now()),
             replace_at: None,
+            is_outdated: false,
+            health: Health::Disconnected,
             overflowed_of_late: false,
             overflowing: false,
         });
@@ -257,10 +278,12 @@ impl Child {
         place: &Arc<LogPlace>,
         stored: StoredUpstream,
         context: &UpstreamContext,
-    ) -> Addr<UpstreamBroker> {
-        UpstreamBroker::new(self.broker.clone(), place, self.status.clone(), context.clone())
-            .restored(stored)
-            .start()
+    ) -> UpstreamBroker {
+        match &self.grouped {
+            Some(grouped) => self.group_actor(grouped, place, stored, context),
+            None => UpstreamBroker::new(self.broker.clone(), place, self.status.clone(), context.clone())
+                .restored(stored),
+        }
     }
 
     fn may_reject(&self) -> bool {
@@ -276,30 +299,37 @@ impl Child {
     }
 
     /// The same broker with another definition.
-    fn changed(mut self, broker: SharedBroker, context: &UpstreamContext) -> Child {
+    fn changed(mut self, way: Way, members: &[Member], context: &UpstreamContext) -> Child {
+        if self.grouped.is_some() {
+            return self.regrouped(way, members, context);
+        }
+        let broker = way.broker;
         if *self.broker == *broker {
             return self;
         }
         let old = std::mem::replace(&mut self.broker, broker);
-        if old.name != self.broker.name {
-            self.status.rename(&self.broker.name, &context.metrics);
-        }
-        match (self.broker.enabled, &self.running) {
+        self.log_hold(&old);
+        let wanted = self.wanted();
+        match (self.broker.enabled, &mut self.running) {
             (true, Some(running)) => {
-                running.place.set_wants(wants(&self.broker));
+                running.circuit.set_retry(self.broker.retry);
+                running.place.set_wants(wanted);
                 running.place.set_bound(bound(&self.broker));
-                // A full mailbox is one of an actor that hangs: the supervision replaces it.
-                if running.address.try_send(Reconfigure(self.broker.clone())).is_err() {
-                    log::error!("broker {}: the new definition was not taken", self.broker.name);
-                }
+                self.reconfigure();
             }
             (true, None) => {
                 log::info!("broker {}: enabled", self.broker.name);
                 self.status.set_state(UpstreamState::Connecting);
-                self.start(None, context);
+                self.start(None, Inheritance::default(), context);
             }
-            (false, _) => {
-                log::info!("broker {}: disabled", self.broker.name);
+            (false, None) => {}
+            (false, Some(_)) => {
+                let waiting = self.waiting();
+                log::info!(
+                    "broker {}: disabled, {waiting} messages that waited are not kept",
+                    self.broker.name
+                );
+                self.status.set_discarded(waiting);
                 self.withdraw();
                 self.forget(context);
                 self.running = None;
@@ -309,27 +339,6 @@ impl Child {
         self
     }
 
-    /// Keeps nothing for the broker any more.
-    fn forget(&self, context: &UpstreamContext) {
-        if let Some(running) = &self.running {
-            running.place.forget_broker();
-        }
-        forget(self.broker.id, context);
-    }
-
-    /// Tells the actor to leave.
-    fn withdraw(&self) {
-        if let Some(running) = &self.running {
-            // One that is gone already has left.
-            let _ = running.address.try_send(Withdraw);
-        }
-    }
-
-    fn snapshot(&self) -> UpstreamSnapshot {
-        let lag = self.running.as_ref().map(|running| running.place.lag()).unwrap_or_default();
-        self.status.snapshot(lag)
-    }
-
     fn supervise(&mut self, context: &UpstreamContext, now: Instant) {
         let Some(running) = &mut self.running else { return };
         if running.address.connected() {
@@ -337,10 +346,8 @@ impl Child {
         }
         match running.replace_at {
             None => {
-                if now.duration_since(running.started_at) >= limits::UPSTREAM_STABLE {
-                    running.backoff.succeeded();
-                }
-                running.replace_at = Some(now + running.backoff.failed(chance()));
+                running.replace_at = Some(now + running.circuit.failed(now, Cause::Panic, None, chance()));
+                self.status.set_circuit(running.circuit);
                 let cause = Cause::Panic.as_str();
                 context.metrics.broker_failures.with_label_values(&[self.broker.name.as_str(), cause]).inc();
                 log::error!("broker {}: its actor ended unexpectedly and will be replaced", self.broker.name);
@@ -350,12 +357,14 @@ impl Child {
             Some(at) if now >= at => {
                 let place = running.place.clone();
                 // What its predecessor had in flight is sent as new.
-                let lost = Change::UpstreamSessionLost { broker: self.broker.id };
-                context.log.append_changes(&[lost], unix_micros());
-                let address = self.actor(&place, StoredUpstream::default(), context);
+                let endpoints = self.grouped.iter().flat_map(|grouped| &grouped.endpoints);
+                let sessions = endpoints.map(|endpoint| endpoint.session).chain([self.key]);
+                let lost: Vec<_> = sessions.map(|broker| Change::UpstreamSessionLost { broker }).collect();
+                context.log.append_changes(&lost, unix_micros());
+                let address = self.actor(&place, StoredUpstream::default(), context).start();
                 if let Some(running) = &mut self.running {
                     running.address = address;
-                    running.started_at = now;
+                    running.circuit.connected(now);
                     running.replace_at = None;
                 }
             }
@@ -364,10 +373,11 @@ impl Child {
     }
 }
 
-/// What counts as lost for a broker.
-fn wants(broker: &SharedBroker) -> Option<Wants> {
-    let filter = std::cell::RefCell::new(RecordFilter::of(broker));
-    Some(Box::new(move |record: &Record<'_>| filter.borrow_mut().wants(record)))
+/// The circuit of an actor that has just begun.
+fn started(broker: &SharedBroker, now: Instant) -> Circuit {
+    let mut circuit = Circuit::new(broker.retry);
+    circuit.connected(now);
+    circuit
 }
 
 /// How far the log may keep messages for a broker, and whether it may drop any.

@@ -257,7 +257,7 @@ fn highest_offset(state: &StoredState) -> u64 {
 
 impl Upstream {
     fn is_passed(&self, offset: u64) -> bool {
-        self.cursor.is_some_and(|cursor| offset < cursor)
+        self.cursor.is_none_or(|cursor| offset < cursor)
             || self.live.is_some_and(|live| live.from <= offset && offset < live.cursor)
     }
 }

@@ -7,7 +7,8 @@ use mqtt::packet::acknowledgement::{self, AcknowledgementKind};
 use mqtt::session::{PubRecOutcome, UnexpectedAcknowledgement};
 
 use super::Outbox;
-use crate::upstream_broker::status::{DropReason, UpstreamStatus};
+use crate::upstream_broker::drop_reason::DropReason;
+use crate::upstream_broker::status::UpstreamStatus;
 
 impl Outbox {
     /// PUBACK arrived.
@@ -20,8 +21,8 @@ impl Outbox {
         status: &UpstreamStatus,
     ) -> Result<u64, UnexpectedAcknowledgement> {
         match self.outflow.puback(packet.packet_id) {
-            Ok(_) if packet.reason_code.is_error() => {
-                status.count_dropped(DropReason::Refused, 1);
+            Ok(in_flight) if packet.reason_code.is_error() => {
+                self.refused(&in_flight, DropReason::Refused, Some(packet.reason_code), status);
                 Ok(0)
             }
             Ok(_) => Ok(1),
@@ -42,8 +43,7 @@ impl Outbox {
     ) -> Result<(), UnexpectedAcknowledgement> {
         match self.outflow.pubrec(packet.packet_id, packet.reason_code.is_error())? {
             PubRecOutcome::Refused(in_flight) => {
-                self.journal.done(in_flight.qos, in_flight.offset);
-                status.count_dropped(DropReason::Refused, 1);
+                self.refused(&in_flight, DropReason::Refused, Some(packet.reason_code), status);
             }
             // "Packet Identifier not found" would be truer for the second, but 3.1.1 cannot say it and 5.0
             // lets the sender choose: PUBREL makes the broker let go of the identifier either way.
@@ -63,6 +63,10 @@ impl Outbox {
     /// As with [`Outbox::puback`].
     pub fn pubcomp(&mut self, packet: &Acknowledgement) -> Result<u64, UnexpectedAcknowledgement> {
         match self.outflow.pubcomp(packet.packet_id) {
+            Ok(in_flight) if in_flight.is_elsewhere => {
+                self.journal.freed(in_flight.offset);
+                Ok(0)
+            }
             Ok(in_flight) => {
                 self.journal.done(in_flight.qos, in_flight.offset);
                 Ok(1)

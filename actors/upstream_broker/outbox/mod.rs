@@ -3,7 +3,12 @@
 
 mod acknowledged;
 mod again;
+mod buried;
+mod hold;
 mod progress;
+mod sessions;
+
+pub use sessions::StoredFlow;
 
 use std::collections::VecDeque;
 use std::task::{Context, Poll};
@@ -13,16 +18,23 @@ use bytes::BytesMut;
 use mqtt::session::Outflow;
 use mqtt::{PacketId, QoS};
 
+use again::encode_again;
+
 use super::connect::Capabilities;
-use super::encoding::{Verdict, Wire, encode, verdict};
-use super::filter::RecordFilter;
+use super::dead_letters::DeadLetters;
+use super::drop_reason::DropReason;
+use super::encoding::{Sending, Verdict, Wire, compromises, encode_first, verdict};
+use super::forwarding::Forwarding;
 use super::journal::{Earlier, Journal};
 use super::lanes::{Lane, Lanes, ReplayOrder};
-use super::loop_guard::LoopGuard;
-use super::status::{DropReason, UpstreamStatus};
+use super::loop_watch::{self, LoopWatch};
+use super::status::UpstreamStatus;
+use super::suspects::Suspects;
+use super::topic_aliases::TopicAliases;
+use crate::BrokerId;
 use crate::broker::{Backlog, ForwardRule};
 use crate::limits;
-use crate::message_log::{LogReader, MessageLog, Record};
+use crate::message_log::{LogReader, MessageLog};
 use crate::store::StoredUpstream;
 
 /// A message that the broker has not acknowledged to the end.
@@ -32,6 +44,8 @@ struct InFlight {
     offset: u64,
     qos: QoS,
     received_at_micros: u64,
+    /// The message went to another member of the group: only its Packet Identifier is still to be released.
+    is_elsewhere: bool,
 }
 
 /// What goes out to one broker.
@@ -44,15 +58,18 @@ pub struct Outbox {
     is_mixed: bool,
     /// A pace allows the next message then.
     paced_until: Option<Instant>,
-    /// For a broker that sends our own messages back.
-    echoes: Option<Echoes>,
+    /// For a broker that may send our own messages back, or bring them round.
+    loops: Option<LoopWatch>,
     journal: Journal,
-}
-
-/// Which of our messages come back, and how they are recognised.
-struct Echoes {
-    subscribed: RecordFilter,
-    guard: LoopGuard,
+    dead_letters: DeadLetters,
+    /// While the broker ends its connections for something that we send.
+    suspects: Suspects,
+    /// Of the connection that there is, where the broker accepts any.
+    aliases: Option<TopicAliases>,
+    /// Sessions at other members of a group that may remember Packet Identifiers.
+    resting: Vec<(BrokerId, Outflow<InFlight>)>,
+    /// Nothing new goes out.
+    is_held: bool,
 }
 
 /// What one turn of a lane came to.
@@ -60,37 +77,59 @@ struct Echoes {
 struct Tally {
     sent: u64,
     sent_at_qos_0: u64,
-    expired: u64,
-    too_large: u64,
-    /// Not in the log any more.
-    lost: u64,
+    /// What the broker will not get, by the place of the reason in [`DropReason::ALL`].
+    dropped: [u64; DropReason::ALL.len()],
+    downgraded: u64,
+    retain_stripped: u64,
     /// When one of the messages was received.
     sample: Option<u64>,
 }
 
-impl Echoes {
-    /// A message goes out that may come back.
-    fn note(&mut self, record: &Record<'_>) {
-        if self.subscribed.wants_topic(record.topic_name) {
-            self.guard.sent(record.topic_name, record.payload, Instant::now());
-        }
+impl Tally {
+    /// A message went out, perhaps at a lower QoS, or without RETAIN.
+    fn count_sent(&mut self, received_at_micros: u64, (downgraded, retain_stripped): (bool, bool)) {
+        self.sent += 1;
+        self.sample = Some(received_at_micros);
+        self.downgraded += u64::from(downgraded);
+        self.retain_stripped += u64::from(retain_stripped);
     }
+}
+
+/// Lets go of what was sent before a restart and is not in the log any more, where that goes on at `offset`. Answers
+/// with how many they were.
+fn abandon_lost(journal: &mut Journal, outflow: &mut Outflow<InFlight>, offset: u64) -> u64 {
+    let mut count = 0;
+    while let Some((lost, packet_id)) = journal.passed_over(offset) {
+        give_up(journal, outflow, packet_id, lost);
+        count += 1;
+    }
+    count
+}
+
+/// A QoS 2 message that was sent before a restart will not go out again: without this it would take up its place in the
+/// window until the next connection.
+fn give_up(journal: &mut Journal, outflow: &mut Outflow<InFlight>, packet_id: PacketId, offset: u64) {
+    outflow.abandon(packet_id);
+    journal.done(QoS::ExactlyOnce, offset);
 }
 
 impl Outbox {
     /// Nothing in flight. The first Packet Identifier is any: the broker may remember some of an earlier life.
-    pub fn new(reader: LogReader, filter: RecordFilter, max_qos: Option<QoS>) -> Outbox {
-        let journal = Journal::new(filter.broker(), reader.log().clone());
-        let (random, _) = uuid::Uuid::new_v4().as_u64_pair();
-        let first = PacketId::new((random >> 48) as u16).unwrap_or(PacketId::FIRST);
+    pub fn new(reader: LogReader, forwarding: Forwarding, max_qos: Option<QoS>) -> Outbox {
+        let journal = Journal::new(forwarding.filter.broker(), reader.log().clone());
         Outbox {
-            lanes: Lanes::new(reader, filter, max_qos),
-            outflow: Outflow::starting_at(first, limits::UPSTREAM_IN_FLIGHT_MAX).count_released(),
+            lanes: Lanes::new(reader, forwarding, max_qos),
+            outflow: sessions::fresh(),
             anew: VecDeque::new(),
             is_mixed: false,
             paced_until: None,
-            echoes: None,
+            loops: None,
             journal,
+            dead_letters: DeadLetters::default(),
+            suspects: Suspects::default(),
+            aliases: None,
+            resting: Vec::new(),
+            is_held: false,
         }
     }
 
@@ -104,15 +143,16 @@ impl Outbox {
         self.is_mixed = !in_flight.is_empty() || live_from < u64::MAX;
         let entry = |(packet_id, offset, is_received)| {
             let lane = if offset < live_from { Lane::Main } else { Lane::Live };
-            let in_flight = InFlight { lane, offset, qos: QoS::ExactlyOnce, received_at_micros: 0 };
+            let qos = QoS::ExactlyOnce;
+            let in_flight = InFlight { lane, offset, qos, received_at_micros: 0, is_elsewhere: false };
             (packet_id, QoS::ExactlyOnce, is_received, in_flight)
         };
         self.outflow.restore(in_flight.into_iter().map(entry).collect());
     }
 
-    /// Another filter, QoS or pace for what comes next.
-    pub fn set_rule(&mut self, filter: RecordFilter, max_qos: Option<QoS>, backlog: &Backlog) {
-        self.lanes.set_rule(filter, max_qos, backlog);
+    /// Another rule or pace for what comes next.
+    pub fn set_rule(&mut self, forwarding: Forwarding, rule: &ForwardRule, backlog: &Backlog) {
+        self.lanes.set_rule(forwarding, rule, backlog);
     }
 
     /// Sends a part of history once more; an earlier replay that still runs gives way.
@@ -134,40 +174,33 @@ impl Outbox {
     /// it forgot may come twice.
     pub fn connected(&mut self, session_present: bool, capabilities: &Capabilities) {
         self.outflow.set_qos_2_maximum(capabilities.qos_2_maximum);
+        let aliases = Some(capabilities.topic_alias_maximum).filter(|maximum| *maximum > 0);
+        self.aliases = aliases.map(TopicAliases::new);
+        let receive_maximum = self.first_window(capabilities);
         let is_first = self.journal.begin_connection(session_present);
         if session_present && is_first {
             // What was not received before the restart goes out again where the log has it, in order with the rest.
-            self.outflow.resume_released(capabilities.receive_maximum);
+            self.outflow.resume_released(receive_maximum);
         } else if session_present {
-            self.outflow.resume(capabilities.receive_maximum);
+            self.outflow.resume(receive_maximum);
         } else if is_first {
-            self.outflow.reset(capabilities.receive_maximum);
+            self.outflow.reset(receive_maximum);
         } else {
-            for in_flight in self.outflow.reset(capabilities.receive_maximum).into_iter().rev() {
-                self.anew.push_front((in_flight.lane, in_flight.offset));
-            }
+            let lost = self.outflow.reset(receive_maximum);
+            self.send_anew(lost);
         }
         self.is_mixed |= self.lanes.begin_backlog();
-        self.lanes.reader.set_connected(true);
+        self.lanes.set_connected(true);
     }
 
-    /// Whether the broker will send back what matches these subscriptions of ours; `None` where it will not.
-    pub fn expect_echoes(&mut self, subscribed: Option<RecordFilter>) {
-        let earlier = self.echoes.take().map(|echoes| echoes.guard);
-        let guard = || LoopGuard::new(limits::ECHO_PATIENCE, limits::ECHO_CREDITS_MAX);
-        self.echoes =
-            subscribed.map(|subscribed| Echoes { subscribed, guard: earlier.unwrap_or_else(guard) });
-    }
-
-    /// Whether a message of the broker is one of ours that it sends back.
-    pub fn is_echo(&mut self, topic_name: &[u8], payload: &[u8]) -> bool {
-        let Some(echoes) = &mut self.echoes else { return false };
-        echoes.guard.is_echo(topic_name, payload, Instant::now())
+    /// What keeps messages from coming round; `None` for a broker that is asked for nothing.
+    pub fn loops(&mut self) -> &mut Option<LoopWatch> {
+        &mut self.loops
     }
 
     /// The connection is gone.
     pub fn disconnected(&mut self) {
-        self.lanes.reader.set_connected(false);
+        self.lanes.set_connected(false);
     }
 
     /// Encodes what may go out now, until `output` is full, the window is, or nothing is left. `now_micros` is
@@ -180,8 +213,11 @@ impl Outbox {
         now_micros: u64,
     ) -> Option<u64> {
         self.paced_until = None;
+        if self.is_held && !self.outflow.is_resending() {
+            return None;
+        }
         self.fill_again(output, wire, status, now_micros);
-        if self.outflow.is_resending() || !self.anew.is_empty() {
+        if self.outflow.is_resending() || !self.anew.is_empty() || self.is_searching(wire) {
             return None;
         }
         let mut sample = None;
@@ -203,27 +239,39 @@ impl Outbox {
             if offset >= view.end {
                 break;
             }
-            while lane == Lane::Main
-                && let Some((lost, packet_id)) = self.journal.passed_over(offset)
-            {
-                // It would take up its place in the window until the next connection.
-                self.outflow.abandon(packet_id);
-                self.journal.done(QoS::ExactlyOnce, lost);
-                tally.lost += 1;
+            if lane == Lane::Main {
+                tally.dropped[DropReason::Overflow as usize] +=
+                    abandon_lost(&mut self.journal, &mut self.outflow, offset);
             }
             let verdict = match self.journal.earlier(lane, offset) {
-                Earlier::Unknown => verdict(view.filter, view.max_qos, &record, wire, now_micros),
-                Earlier::Finished => Verdict::Skip,
+                Earlier::Unknown => Some(verdict(view.forwarding, view.max_qos, &record, wire, now_micros)),
+                Earlier::Finished => None,
                 Earlier::Sent(packet_id) => {
-                    encode(output, wire, &record, QoS::ExactlyOnce, Some(packet_id), true, now_micros);
-                    Verdict::Skip
+                    let in_flight = (QoS::ExactlyOnce, packet_id);
+                    let encoded = encode_again(output, wire, view.forwarding, &record, in_flight, now_micros);
+                    if let Err(reason) = encoded {
+                        give_up(&mut self.journal, &mut self.outflow, packet_id, offset);
+                        self.dead_letters.push(&record, reason, None);
+                        tally.dropped[reason as usize] += 1;
+                    }
+                    None
                 }
             };
             match verdict {
-                Verdict::Skip => {}
-                Verdict::Drop(DropReason::Expired) => tally.expired += 1,
-                Verdict::Drop(_) => tally.too_large += 1,
-                Verdict::Send(qos) => {
+                None | Some(Verdict::Skip(_)) => {}
+                // It waits until the Router has taken some.
+                Some(Verdict::Drop(reason)) if reason.is_final() && self.dead_letters.is_full() => break,
+                Some(Verdict::Drop(reason)) => {
+                    self.dead_letters.push(&record, reason, None);
+                    tally.dropped[reason as usize] += 1;
+                }
+                Some(Verdict::Send { qos, topic_there }) => {
+                    // A replay was asked for: it goes out in any case.
+                    let Ok(digest) = loop_watch::look(self.loops.as_ref(), &record, lane != Lane::Replay)
+                    else {
+                        view.reader.advance();
+                        continue;
+                    };
                     let pacer = view.pacer.as_deref_mut().filter(|_| offset < view.paced_to);
                     let now = pacer.is_some().then(Instant::now);
                     if let (Some(pacer), Some(now)) = (&pacer, now)
@@ -233,22 +281,24 @@ impl Outbox {
                         break;
                     }
                     let received_at_micros = record.received_at_micros;
-                    let in_flight = InFlight { lane, offset, qos, received_at_micros };
+                    let in_flight = InFlight { lane, offset, qos, received_at_micros, is_elsewhere: false };
                     let packet_id = self.outflow.send(qos, in_flight);
                     match packet_id {
                         None if qos > QoS::AtMostOnce => break,
                         None => tally.sent_at_qos_0 += 1,
                         Some(packet_id) => self.journal.sent(qos, packet_id, offset),
                     }
-                    encode(output, wire, &record, qos, packet_id, false, now_micros);
+                    let sending = Sending { qos, packet_id, dup: false, topic_there: topic_there.as_deref() };
+                    let forwarding = &*view.forwarding;
+                    encode_first(output, &mut self.aliases, wire, forwarding, &record, sending, now_micros);
                     if let (Some(pacer), Some(now)) = (pacer, now) {
                         pacer.sent(record.topic_name.len() + record.payload.len(), now);
                     }
-                    if let Some(echoes) = &mut self.echoes {
-                        echoes.note(&record);
+                    if let Some(loops) = &mut self.loops {
+                        loops.note(sending.topic_there, &record, digest);
                     }
-                    tally.sent += 1;
-                    tally.sample = Some(received_at_micros);
+                    let changed = compromises(forwarding, &record, view.max_qos, wire);
+                    tally.count_sent(received_at_micros, changed);
                 }
             }
             view.reader.advance();
@@ -257,13 +307,12 @@ impl Outbox {
     }
 
     fn count(&mut self, lane: Lane, tally: &Tally, status: &UpstreamStatus) {
-        let dropped = [
-            (DropReason::Expired, tally.expired),
-            (DropReason::TooLarge, tally.too_large),
-            (DropReason::Overflow, tally.lost),
-        ];
-        for (reason, count) in dropped.into_iter().filter(|(_, count)| *count > 0) {
+        let dropped = DropReason::ALL.into_iter().zip(tally.dropped);
+        for (reason, count) in dropped.filter(|(_, count)| *count > 0) {
             status.count_dropped(reason, count);
+        }
+        if tally.downgraded + tally.retain_stripped > 0 {
+            status.count_changed(tally.downgraded, tally.retain_stripped);
         }
         if tally.sent_at_qos_0 > 0 {
             status.count_forwarded(tally.sent_at_qos_0);
@@ -304,10 +353,5 @@ impl Outbox {
     /// Messages that wait for an acknowledgement, or for the connection on which they can be sent again.
     pub fn in_flight(&self) -> usize {
         self.outflow.in_flight() + self.anew.len()
-    }
-
-    /// Whether the broker has everything that the log has.
-    pub fn is_drained(&mut self) -> bool {
-        self.in_flight() == 0 && self.lanes.are_at_end()
     }
 }

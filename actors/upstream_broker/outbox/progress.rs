@@ -1,6 +1,6 @@
 //! How far a broker is: what the log must keep for it, and what is shown.
 
-use super::{Lane, Outbox};
+use super::{InFlight, Lane, Outbox};
 use crate::store::LiveCursor;
 use crate::upstream_broker::status::UpstreamStatus;
 
@@ -9,12 +9,13 @@ impl Outbox {
     pub fn cursor(&self) -> (u64, Option<LiveCursor>) {
         let position = self.lanes.reader.position();
         if !self.is_mixed {
-            let oldest = self.outflow.oldest().map(|in_flight| in_flight.offset);
+            let oldest = self.oldest().map(|in_flight| in_flight.offset);
             let anew = self.anew.front().map(|(_, offset)| *offset);
             return ([oldest, anew].into_iter().flatten().fold(position, u64::min), None);
         }
         let lowest = |lane: Lane, position: u64| {
-            let in_flight = self.outflow.items().map(|in_flight| (in_flight.lane, in_flight.offset));
+            let in_flight = self.outflow.items().filter(|in_flight| !in_flight.is_elsewhere);
+            let in_flight = in_flight.map(|in_flight| (in_flight.lane, in_flight.offset));
             let unfinished = in_flight.chain(self.anew.iter().copied());
             unfinished.filter(|(of, _)| *of == lane).map(|(_, offset)| offset).fold(position, u64::min)
         };
@@ -27,6 +28,11 @@ impl Outbox {
         }
     }
 
+    /// The oldest message that waits for this broker's acknowledgement.
+    fn oldest(&self) -> Option<&InFlight> {
+        self.outflow.items().find(|in_flight| !in_flight.is_elsewhere)
+    }
+
     /// Tells the log and the status how far the broker is.
     pub fn publish_progress(&mut self, status: &UpstreamStatus) {
         let (cursor, live) = self.cursor();
@@ -34,6 +40,7 @@ impl Outbox {
         if self.in_flight() == 0 && self.lanes.active().count() == 1 {
             self.is_mixed = false;
         }
+        self.publish_drain(status);
         status.set_in_flight(self.in_flight() as u64);
         status.set_oldest_unsent(self.oldest_unsent_micros());
     }
@@ -41,7 +48,7 @@ impl Outbox {
     /// When the oldest message was received that the broker has not acknowledged, as far as that is known; 0 where
     /// there is none.
     fn oldest_unsent_micros(&mut self) -> u64 {
-        match self.outflow.oldest() {
+        match self.oldest() {
             Some(in_flight) if in_flight.received_at_micros > 0 && !self.is_mixed => {
                 in_flight.received_at_micros
             }

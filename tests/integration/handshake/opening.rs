@@ -49,7 +49,7 @@ fn mqtt_3_1_is_refused_in_its_own_words() {
 #[test]
 fn other_protocols_and_versions_are_refused_in_words_that_they_may_read() {
     let proxy = Proxy::start();
-    for level in [3, 0, 0x84] {
+    for level in [3, 0, 0x83, 0x85] {
         assert_eq!(answer(&proxy, &connect("MQTT", level)), OLD_REFUSAL, "{level}");
     }
     for (name, level) in [("MQTX", 4), ("mqtt", 5), ("X", 4), ("", 4)] {
@@ -64,7 +64,7 @@ fn other_protocols_and_versions_are_refused_in_words_that_they_may_read() {
         assert_eq!(packets.len(), 1, "{packets:?}");
         assert_eq!(Connack::decode(&packets[0], Version::V5).code, 0x84);
     }
-    assert_eq!(refused(&proxy, "unsupported_version"), 10.0);
+    assert_eq!(refused(&proxy, "unsupported_version"), 11.0);
 }
 
 #[test]

@@ -1,53 +1,32 @@
 //! An upstream broker's definition: a checked value without behaviour, and the changes that lead to one.
 
-use std::path::PathBuf;
+mod draining;
+mod rule;
+mod secret;
+mod supervision;
+mod tls;
+
 use std::sync::Arc;
 
-use mqtt::{ProtocolVersion, QoS, TopicFilter};
-
+use mqtt::ProtocolVersion;
 use uuid::Uuid;
+
+pub use draining::{AfterDrain, Draining};
+pub use rule::{ForwardRule, GivenMapping, RetainPolicy, UpstreamSubscription};
+pub use secret::{Secret, is_reference};
+pub use supervision::{GroupMembership, HealthOptions, LoopGuardChoice, Profile, Retry};
+pub use tls::{KeySource, PemSource, Psk, TlsOptions, TlsVersion};
 
 use crate::start_position::StartPosition;
 
 /// The lasting identity of an upstream broker. Name and address may change, this does not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BrokerId(pub Uuid);
 
 impl std::fmt::Display for BrokerId {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.fmt(formatter)
     }
-}
-
-/// A password or another secret: never shown by `Debug`, never serialised.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps a secret text.
-    pub fn new(secret: impl Into<String>) -> Secret {
-        Secret(secret.into())
-    }
-
-    /// The secret itself, for the one place that needs it.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("Secret(..)")
-    }
-}
-
-/// Which messages go to an upstream broker, and how.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ForwardRule {
-    /// A message goes to the broker where one of these matches; none at all means every message.
-    pub topics: Vec<TopicFilter>,
-    /// The highest QoS towards the broker; messages above it are sent at this one.
-    pub max_qos: Option<QoS>,
 }
 
 /// What the log keeps for an upstream broker: where that begins, how much it may be, and how it is caught up with.
@@ -97,32 +76,6 @@ impl OnFull {
     }
 }
 
-/// What a bidirectional upstream broker is asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UpstreamSubscription {
-    /// The filters to subscribe to at the broker.
-    pub topics: Vec<TopicFilter>,
-    /// The QoS to ask for.
-    pub qos: QoS,
-}
-
-impl Default for UpstreamSubscription {
-    /// Everything but `$`-topics, at QoS 1.
-    fn default() -> UpstreamSubscription {
-        let everything = TopicFilter::new("#").expect("# alone is a Topic Filter");
-        UpstreamSubscription { topics: vec![everything], qos: QoS::AtLeastOnce }
-    }
-}
-
-/// How the connection to an upstream broker is secured.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TlsOptions {
-    /// Accept any certificate, whoever signed it and whatever name it carries.
-    pub insecure_skip_verify: bool,
-    /// A PEM file with the certificates to trust instead of the system's.
-    pub ca_cert_path: Option<PathBuf>,
-}
-
 /// Who defined the broker, and so who may change it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BrokerSource {
@@ -130,6 +83,19 @@ pub enum BrokerSource {
     Stored,
     /// `--upstream` on the command line: read-only in the API.
     CommandLine,
+}
+
+/// What carries MQTT to the broker.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Transport {
+    /// TCP.
+    #[default]
+    Tcp,
+    /// WebSocket over TCP.
+    WebSocket {
+        /// The path of the request, such as `/mqtt`.
+        path: String,
+    },
 }
 
 /// A checked definition of an upstream broker.
@@ -143,14 +109,24 @@ pub struct Broker {
     pub address: String,
     /// TCP port.
     pub port: u16,
+    /// What carries MQTT.
+    pub transport: Transport,
+    /// A service whose limits are known.
+    pub profile: Option<Profile>,
     /// The Client Identifier towards the broker starts with this; see [`Broker::client_id`].
     pub client_id_prefix: String,
+    /// The whole Client Identifier towards the broker, in the place of one with a prefix.
+    pub fixed_client_id: Option<String>,
     /// User Name for CONNECT.
     pub username: Option<String>,
     /// Password for CONNECT.
     pub password: Option<Secret>,
     /// Whether messages are forwarded to the broker at all.
     pub enabled: bool,
+    /// Whether an enabled broker gets nothing for the time being: what is for it waits in the log.
+    pub paused: bool,
+    /// What is left of a drain; `None` where there is none. No field of a definition: it is asked for.
+    pub draining: Option<Draining>,
     /// The version of MQTT to speak.
     pub version: ProtocolVersion,
     /// Keep Alive in seconds; 0 turns it off.
@@ -165,14 +141,58 @@ pub struct Broker {
     pub backlog: Backlog,
     /// What comes from the broker; `None` for one that only receives.
     pub subscription: Option<UpstreamSubscription>,
+    /// How our own messages are kept from coming back.
+    pub loop_guard: LoopGuardChoice,
+    /// Whether messages carry where they came from (MQTT 5.0); `None` where any broker is bidirectional.
+    pub stamp_origin: Option<bool>,
+    /// When to try again.
+    pub retry: Retry,
+    /// The brokers that stand in for one another.
+    pub group: Option<GroupMembership>,
+    /// When it counts as degraded.
+    pub health: HealthOptions,
     /// Who defined it.
     pub source: BrokerSource,
+    /// Counts the changes of the definition and of what was ordered, from 1 on.
+    pub revision: u64,
 }
 
 impl Broker {
     /// The Client Identifier towards the broker: the same at every reconnect and after a restart.
     pub fn client_id(&self) -> String {
-        format!("{}-{}", self.client_id_prefix, self.id)
+        self.fixed_client_id.clone().unwrap_or_else(|| format!("{}-{}", self.client_id_prefix, self.id))
+    }
+
+    /// Where the canary goes.
+    pub fn canary_topic(&self) -> String {
+        let own = || format!("mqtt-proxy/canary/{}", self.client_id());
+        self.health.canary_topic.clone().unwrap_or_else(own)
+    }
+
+    /// The port that servers of this kind have where nobody says otherwise.
+    pub const fn default_port(&self) -> u16 {
+        match (&self.transport, self.tls.is_some()) {
+            (Transport::Tcp, false) => 1883,
+            (Transport::Tcp, true) => 8883,
+            (Transport::WebSocket { .. }, false) => 80,
+            (Transport::WebSocket { .. }, true) => 443,
+        }
+    }
+
+    /// The broker gets nothing from this offset on for now: 0 while it is paused, the drain point while it is drained,
+    /// `u64::MAX` else.
+    pub fn held_from(&self) -> u64 {
+        match self.draining {
+            _ if self.paused => 0,
+            Some(draining) => draining.to_offset,
+            None => u64::MAX,
+        }
+    }
+
+    /// Whether the other definition leads to the same Session at the same server, as far as names can tell.
+    pub fn has_session_of(&self, other: &Broker) -> bool {
+        let place = |broker: &Broker| (broker.address.clone(), broker.port, broker.transport.clone());
+        place(self) == place(other) && self.client_id() == other.client_id()
     }
 
     /// The version of MQTT as users write it: `3.1.1` or `5`.
@@ -184,9 +204,18 @@ impl Broker {
     pub fn connects_like(&self, other: &Broker) -> bool {
         let without_rule = |broker: &Broker| Broker {
             name: String::new(),
+            paused: false,
+            draining: None,
             rule: ForwardRule::default(),
+            subscription: broker.subscription.as_ref().map(UpstreamSubscription::as_asked_for),
             backlog: Backlog::default(),
+            retry: Retry::default(),
+            health: HealthOptions {
+                canary_topic: broker.health.canary_interval.map(|_| broker.canary_topic()),
+                ..HealthOptions::default()
+            },
             source: BrokerSource::Stored,
+            revision: 0,
             ..broker.clone()
         };
         without_rule(self) == without_rule(other)
