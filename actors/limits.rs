@@ -111,6 +111,9 @@ pub const UPSTREAM_RECEIVE_MAXIMUM: u16 = 1_000;
 /// How long an upstream broker is asked to keep our session without a connection, in seconds: 7 days.
 pub const UPSTREAM_SESSION_EXPIRY_SECS: u32 = 7 * 24 * 3_600;
 
+/// How many messages are marked one by one, when a group changes to another member, as finished above the cursor.
+pub const FINISHED_MARKS_MAX: usize = 16_384;
+
 /// How long what is in flight at a broker may take to be acknowledged before another one goes on in its place.
 pub const UPSTREAM_SETTLE_DEADLINE: Duration = Duration::from_secs(10);
 

@@ -10,7 +10,7 @@ use mqtt::{PacketId, QoS};
 use super::lanes::Lane;
 use crate::BrokerId;
 use crate::message_log::{Mark, MessageLog, Registration};
-use crate::store::{Change, StoredUpstream};
+use crate::store::{Change, LiveCursor, StoredUpstream};
 use crate::timestamp::unix_micros;
 
 /// What became of a message before the restart.
@@ -103,9 +103,18 @@ impl Journal {
         self.session
     }
 
-    /// What follows goes out in another Session.
-    pub fn attach(&mut self, session: BrokerId) {
+    /// What follows goes out in another Session, and not before it is written down what the others finished: `cursor`,
+    /// and these offsets above it. Else a crash could bring to one member, behind newer messages, what another one has.
+    pub fn attach(&mut self, session: BrokerId, (cursor, live): (u64, Option<LiveCursor>), finished: Vec<u64>) {
         self.write();
+        if self.log.is_durable() {
+            let broker = self.broker;
+            let changes = [
+                Change::Cursor { broker, cursor, live },
+                Change::UpstreamDone { broker, offsets: finished },
+            ];
+            self.gate = self.log.append_changes(&changes, unix_micros());
+        }
         self.session = session;
         // They go out as new, before anything that is read.
         self.earlier_finished.extend(std::mem::take(&mut self.earlier_sent).into_keys());

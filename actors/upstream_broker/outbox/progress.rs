@@ -1,6 +1,9 @@
 //! How far a broker is: what the log must keep for it, and what is shown.
 
+use std::collections::BTreeSet;
+
 use super::{InFlight, Lane, Outbox};
+use crate::limits;
 use crate::store::LiveCursor;
 use crate::upstream_broker::status::UpstreamStatus;
 
@@ -26,6 +29,17 @@ impl Outbox {
             }
             _ => (lowest(Lane::Main, position).min(lowest(Lane::Live, position)), None),
         }
+    }
+
+    /// What has been read and needs nothing more, although the cursor does not say so; while nothing is in flight. Not
+    /// all of it, where it is very much.
+    pub(super) fn finished_above_cursor(&self) -> Vec<u64> {
+        let (cursor, live) = self.cursor();
+        let unfinished: BTreeSet<u64> = self.anew.iter().map(|(_, offset)| *offset).collect();
+        let main = cursor..self.lanes.reader.position();
+        let past = live.zip(self.lanes.live_position()).map(|(live, position)| live.cursor..position);
+        let read = main.chain(past.into_iter().flatten());
+        read.filter(|offset| !unfinished.contains(offset)).take(limits::FINISHED_MARKS_MAX).collect()
     }
 
     /// The oldest message that waits for this broker's acknowledgement.

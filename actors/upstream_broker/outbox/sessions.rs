@@ -46,7 +46,8 @@ impl Outbox {
             if old.in_flight() > 0 {
                 self.resting.push((self.journal.session(), old));
             }
-            self.journal.attach(session);
+            let finished = self.finished_above_cursor();
+            self.journal.attach(session, self.cursor(), finished);
         }
         if let Some(stored) = stored.filter(|stored| session_present && !stored.is_empty()) {
             self.adopt(stored);

@@ -44,6 +44,7 @@ fn a_backlog_goes_into_the_group_with_the_first_member_and_out_of_it_with_the_la
     wait_active(&rest, "k1");
     wait_group_caught_up(&rest);
     keepers[1].set_mood(Mood::Away);
+    wait_until("k1 is gone", || rest.broker(&second)["connected"] == false);
     publish(&proxy, &texts[300..600]);
     change(&rest, &second, &json!({"group": null}));
     change(&rest, &first, &json!({"group": null}));

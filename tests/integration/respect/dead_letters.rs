@@ -52,8 +52,7 @@ fn what_the_broker_acknowledges_with_an_error_becomes_a_dead_letter() {
     assert_eq!((scene.shown("dead_letters"), scene.shown("forwarded")), (json!(2), json!(1)));
 
     // After a restart nothing of it is sent again, and the broker is where it was.
-    link.cut();
-    scene.proxy.kill_and_restart();
+    scene.proxy.stop_and_restart();
     let mut link = scene.upstream.welcome(true);
     scene.device = Device::connect(scene.proxy.mqtt(), Version::V5, "device");
     scene.say(&["four"], 1);
