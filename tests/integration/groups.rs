@@ -3,6 +3,7 @@
 
 mod balance;
 mod failover;
+mod handover;
 mod kill_loop;
 mod members;
 
