@@ -5,5 +5,6 @@ pub mod cli;
 pub mod logging;
 pub mod settings;
 pub mod startup;
+pub mod stop_signals;
 pub mod web;
 pub mod webhook;

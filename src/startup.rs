@@ -19,13 +19,13 @@ use actors::receiving_budget::ReceivingBudget;
 use actors::router::RetainedLimits;
 use actors::start::{ActorSettings, Actors};
 use actors::storage::Storage;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 
 use crate::adapters::admission::Admission;
 use crate::adapters::handshake::Handshake;
 use crate::adapters::tcp::{ConnectionLimits, Listener};
 use crate::settings::{Limits, Settings};
+use crate::stop_signals::StopSignals;
 use crate::web::{self, Readiness, WebState};
 use crate::webhook;
 
@@ -47,8 +47,8 @@ impl std::error::Error for StartupError {}
 /// Where it cannot start: a port in use, a directory that cannot be used, a broken file.
 pub fn run(settings: Settings) -> Result<(), StartupError> {
     actix::System::new().block_on(async move {
-        let proxy = Proxy::start(settings).await?;
-        let told = stop_signal().await?;
+        let mut proxy = Proxy::start(settings).await?;
+        let told = proxy.signals.wait().await;
         log::info!("{told}: draining");
         proxy.stop().await;
         log::info!("stopped");
@@ -63,6 +63,7 @@ struct Proxy {
     listeners: Vec<JoinHandle<()>>,
     web: ServerHandle,
     readiness: Arc<Readiness>,
+    signals: StopSignals,
     settings: Settings,
 }
 
@@ -107,6 +108,9 @@ impl Proxy {
             connect_timeout: settings.server.connect_timeout,
             metrics,
         };
+        // Before anybody is told that the proxy runs: who stops it then finds it listening.
+        let signals = StopSignals::listen()
+            .map_err(|error| StartupError(format!("cannot wait for signals: {error}")))?;
         let connection_limits = connection_limits(&settings.limits);
         let mut listeners = Vec::new();
         for listener in bound {
@@ -115,7 +119,7 @@ impl Proxy {
         }
         readiness.set_listeners_bound(true);
         log::info!("ready");
-        Ok(Proxy { actors, storage, listeners, web, readiness, settings })
+        Ok(Proxy { actors, storage, listeners, web, readiness, signals, settings })
     }
 
     /// Takes no more clients, says goodbye to those there are, lets upstream brokers have what is left.
@@ -250,17 +254,6 @@ fn serve_web(
     });
     log::info!("web listening on {address}");
     Ok(handle)
-}
-
-/// Waits for SIGTERM or Ctrl-C; answers with its name.
-async fn stop_signal() -> Result<&'static str, StartupError> {
-    let hear = |kind| signal(kind).map_err(|error| StartupError(format!("cannot wait for signals: {error}")));
-    let mut terminate = hear(SignalKind::terminate())?;
-    let mut interrupt = hear(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => Ok("SIGTERM"),
-        _ = interrupt.recv() => Ok("interrupted"),
-    }
 }
 
 fn cannot_listen(address: SocketAddr, setting: &str, error: &std::io::Error) -> StartupError {

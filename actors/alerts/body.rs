@@ -10,6 +10,10 @@ use crate::timestamp::{format_rfc3339, parse_rfc3339};
 
 /// The alert as others see it.
 pub fn body_of(alert: &Alert) -> String {
+    shown(alert).to_string()
+}
+
+fn shown(alert: &Alert) -> Value {
     json!({
         "alert": alert.rule,
         "state": alert.state.as_str(),
@@ -20,23 +24,14 @@ pub fn body_of(alert: &Alert) -> String {
         "since": format_rfc3339(alert.since_micros),
         "at": format_rfc3339(alert.at_micros),
     })
-    .to_string()
 }
 
 /// The alert with all that must be known of it after a restart.
 pub fn stored(alert: &Alert) -> Value {
-    json!({
-        "alert": alert.rule,
-        "state": alert.state.as_str(),
-        "broker_id": alert.broker_id.to_string(),
-        "broker": alert.broker,
-        "metric": alert.metric.as_str(),
-        "value": alert.value,
-        "threshold": alert.threshold,
-        "since": format_rfc3339(alert.since_micros),
-        "at": format_rfc3339(alert.at_micros),
-        "moot": alert.is_moot,
-    })
+    let mut stored = shown(alert);
+    stored["broker_id"] = json!(alert.broker_id.to_string());
+    stored["moot"] = json!(alert.is_moot);
+    stored
 }
 
 /// The reverse of [`stored`]; `None` for what it did not write.

@@ -179,7 +179,7 @@ impl Broker {
         }
     }
 
-    /// The broker gets nothing from this offset on for now: 0 while it is paused, the drain point while it is drained,
+    /// The broker gets nothing from this offset on: 0 while it is paused, the drain point while it is drained,
     /// `u64::MAX` else.
     pub fn held_from(&self) -> u64 {
         match self.draining {

@@ -6,13 +6,12 @@ mod introductions;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::BytesMut;
 use mqtt::PacketId;
 use mqtt::packet::acknowledgement::{self, AcknowledgementKind};
-use mqtt::packet::{Disconnect, Packet, ping};
-use mqtt::session::KeepAlive;
+use mqtt::packet::{Disconnect, Packet};
 use tokio::time::{Interval, MissedTickBehavior, Sleep};
 use uuid::Uuid;
 
@@ -21,6 +20,7 @@ use super::connect::{Capabilities, Cause, Failure, explained};
 use super::encoding::Wire;
 use super::inbox::Inbox;
 use super::outbox::Outbox;
+use super::pinging::Pinging;
 use super::status::UpstreamStatus;
 use super::subscribing::Asked;
 use crate::bridge::Stamper;
@@ -33,11 +33,8 @@ use crate::{Broker, BrokerId, Metrics, limits};
 pub struct Link {
     connection: Connection,
     wire: Wire,
-    keep_alive: KeepAlive,
-    keep_alive_secs: u16,
+    pinging: Pinging,
     ticks: Pin<Box<Interval>>,
-    last_received: Instant,
-    ping_sent: Option<Instant>,
     packets: Vec<Packet>,
     reading_paused: bool,
     canary: Option<Canary>,
@@ -80,11 +77,8 @@ impl Link {
             is_bridge: false,
             is_introduced: false,
             connection,
-            keep_alive: KeepAlive::new(capabilities.keep_alive_secs, now),
-            keep_alive_secs: capabilities.keep_alive_secs,
+            pinging: Pinging::new(capabilities.keep_alive_secs, now),
             ticks: Box::pin(ticks),
-            last_received: now,
-            ping_sent: None,
             packets,
             reading_paused: false,
             canary,
@@ -187,9 +181,7 @@ impl Link {
             let mut packets = std::mem::take(&mut self.packets);
             let received = self.connection.poll_receive(task, &mut packets);
             if !packets.is_empty() {
-                self.last_received = Instant::now();
-                self.keep_alive.received(self.last_received);
-                self.ping_sent = None;
+                self.pinging.received(Instant::now());
             }
             let handled = self.handle(&mut packets, broker, outbox, inbox, status);
             packets.clear();
@@ -322,7 +314,7 @@ impl Link {
         match self.connection.poll_flush(task) {
             Poll::Pending => Ok(false),
             Poll::Ready(Ok(())) => {
-                self.keep_alive.sent(Instant::now());
+                self.pinging.sent(Instant::now());
                 Ok(true)
             }
             Poll::Ready(Err(error)) => Err(Failure::new(Cause::Lost, error.to_string())),
@@ -341,25 +333,7 @@ impl Link {
             let now = Instant::now();
             outbox.publish_progress(status);
             self.send_canary(broker, outbox, status, now);
-            if self.keep_alive_secs == 0 {
-                continue;
-            }
-            let interval = Duration::from_secs(self.keep_alive_secs.into());
-            // A broker that takes our messages but says nothing may hang: asking is cheap.
-            let silent_for = now.duration_since(self.last_received);
-            let due = self.keep_alive.ping_due_at().is_some_and(|at| now >= at) || silent_for >= interval;
-            match self.ping_sent {
-                Some(sent) if now.duration_since(sent) >= interval => {
-                    let text = format!("no answer to PINGREQ within {} s", interval.as_secs());
-                    return Err(Failure::new(Cause::Timeout, text));
-                }
-                None if due => {
-                    ping::encode_request(self.connection.output());
-                    self.keep_alive.sent(now);
-                    self.ping_sent = Some(now);
-                }
-                _ => {}
-            }
+            self.pinging.tick(now, self.connection.output())?;
         }
         Ok(())
     }

@@ -27,6 +27,7 @@ mod loop_watch;
 mod meters;
 mod outbox;
 mod pacer;
+mod pinging;
 mod portions;
 pub mod preview;
 mod reach;

@@ -8,13 +8,14 @@ use std::time::Duration;
 use actix::prelude::*;
 use tokio::sync::oneshot;
 
-use super::{Group, Leaving, Lineup, Predecessors, Slot, Step, forget_session, is_set};
+use super::{Failover, Group, Leaving, Lineup, Predecessors, Slot, Step, forget_session, is_set};
 use crate::broker::SharedBroker;
 use crate::limits;
 use crate::message_log::LogPlace;
 use crate::messages::UpstreamState;
 use crate::store::StoredUpstream;
-use crate::upstream_broker::connect::{self, Accepted, Failure};
+use crate::upstream_broker::connect::{self, Accepted, Failure, Introduction};
+use crate::upstream_broker::elsewhere::connect_elsewhere;
 use crate::upstream_broker::steps::Steps;
 use crate::upstream_broker::{Phase, UpstreamBroker, UpstreamContext};
 
@@ -73,7 +74,7 @@ impl UpstreamBroker {
     /// The way to the current member, with what has to be done before.
     pub(in crate::upstream_broker) fn attempt(
         &mut self,
-        introduction: super::super::connect::Introduction,
+        introduction: Introduction,
     ) -> impl Future<Output = Result<Accepted, Failure>> + use<> {
         let (broker, packet_bytes_max) = (self.broker.clone(), self.context.packet_bytes_max);
         let (traffic, is_elsewhere) = (Some(self.status.traffic()), self.is_elsewhere);
@@ -88,13 +89,7 @@ impl UpstreamBroker {
                 forget_session(&broker, packet_bytes_max).await?;
             }
             if is_elsewhere {
-                return super::super::elsewhere::connect_elsewhere(
-                    &broker,
-                    introduction,
-                    packet_bytes_max,
-                    traffic,
-                )
-                .await;
+                return connect_elsewhere(&broker, introduction, packet_bytes_max, traffic).await;
             }
             connect::connect(&broker, introduction, packet_bytes_max, traffic, &mut Steps::new()).await
         }
@@ -270,7 +265,7 @@ impl Handler<Regroup> for UpstreamBroker {
         });
         let kept = group.slots.iter().position(|slot| Some(slot.id) == current_id);
         (group.name, group.scope) = (name, scope);
-        group.machine = super::Failover::new(group.slots.len(), policy);
+        group.machine = Failover::new(group.slots.len(), policy);
         let next = kept.unwrap_or(0);
         let redefined = group.slots[next].redefined.take();
         group.slots.iter_mut().for_each(|slot| slot.redefined = None);

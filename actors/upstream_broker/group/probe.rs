@@ -3,15 +3,15 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use mqtt::packet::{Disconnect, Packet, ping};
-use mqtt::session::KeepAlive;
+use mqtt::packet::{Disconnect, Packet};
 use tokio::time::{Interval, MissedTickBehavior, Sleep};
 
 use crate::connection::{Connection, ConnectionError};
 use crate::limits;
 use crate::upstream_broker::connect::{Accepted, Cause, Failure};
+use crate::upstream_broker::pinging::Pinging;
 
 /// The attempt to reach a member.
 pub type Attempt = Pin<Box<dyn Future<Output = Result<Accepted, Failure>>>>;
@@ -71,26 +71,19 @@ impl Probe {
 /// A connection that is kept open and idle.
 pub struct IdleLink {
     connection: Connection,
-    keep_alive: KeepAlive,
-    keep_alive_secs: u16,
+    pinging: Pinging,
     ticks: Pin<Box<Interval>>,
-    last_received: Instant,
-    ping_sent: Option<Instant>,
     packets: Vec<Packet>,
 }
 
 impl IdleLink {
     fn new(accepted: Accepted, now: Instant) -> IdleLink {
-        let keep_alive_secs = accepted.capabilities.keep_alive_secs;
         let mut ticks = tokio::time::interval(limits::UPSTREAM_TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         IdleLink {
             connection: accepted.connection,
-            keep_alive: KeepAlive::new(keep_alive_secs, now),
-            keep_alive_secs,
+            pinging: Pinging::new(accepted.capabilities.keep_alive_secs, now),
             ticks: Box::pin(ticks),
-            last_received: now,
-            ping_sent: None,
             packets: Vec::new(),
         }
     }
@@ -105,13 +98,13 @@ impl IdleLink {
     fn turn(&mut self, task: &mut Context<'_>) -> Result<(), Failure> {
         self.read(task)?;
         while self.ticks.as_mut().poll_tick(task).is_ready() {
-            self.tick(Instant::now())?;
+            self.pinging.tick(Instant::now(), self.connection.output())?;
         }
         if self.connection.unsent_bytes() > 0
             && let Poll::Ready(flushed) = self.connection.poll_flush(task)
         {
             flushed.map_err(|error| Failure::new(Cause::Lost, error.to_string()))?;
-            self.keep_alive.sent(Instant::now());
+            self.pinging.sent(Instant::now());
         }
         Ok(())
     }
@@ -120,9 +113,7 @@ impl IdleLink {
         for _ in 0..limits::TURN_READS {
             let received = self.connection.poll_receive(task, &mut self.packets);
             if !self.packets.is_empty() {
-                self.last_received = Instant::now();
-                self.keep_alive.received(self.last_received);
-                self.ping_sent = None;
+                self.pinging.received(Instant::now());
             }
             for packet in self.packets.drain(..) {
                 if let Packet::Disconnect(disconnect) = packet {
@@ -141,29 +132,6 @@ impl IdleLink {
             }
         }
         task.waker().wake_by_ref();
-        Ok(())
-    }
-
-    /// Twice a second: is a PINGREQ due, is the broker still there?
-    fn tick(&mut self, now: Instant) -> Result<(), Failure> {
-        if self.keep_alive_secs == 0 {
-            return Ok(());
-        }
-        let interval = Duration::from_secs(self.keep_alive_secs.into());
-        let silent_for = now.duration_since(self.last_received);
-        let due = self.keep_alive.ping_due_at().is_some_and(|at| now >= at) || silent_for >= interval;
-        match self.ping_sent {
-            Some(sent) if now.duration_since(sent) >= interval => {
-                let text = format!("no answer to PINGREQ within {} s", interval.as_secs());
-                return Err(Failure::new(Cause::Timeout, text));
-            }
-            None if due => {
-                ping::encode_request(self.connection.output());
-                self.keep_alive.sent(now);
-                self.ping_sent = Some(now);
-            }
-            _ => {}
-        }
         Ok(())
     }
 

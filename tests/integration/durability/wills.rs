@@ -34,6 +34,9 @@ in_both_versions! {
         let lasting = Device::connect_with(proxy.mqtt(), &lasting);
         let polite = Device::connect_with(proxy.mqtt(), &Connect::new(version, "polite").will("wills", "polite is gone"));
         polite.disconnect();
+        wait_until("polite has left", || proxy.rest().metric("mqtt_active_connections", &[]) == 2.0);
+        // What happened before it was let in is stored.
+        self::watcher(&proxy, version).disconnect();
         proxy.kill_and_restart();
         drop((clean, lasting));
 
