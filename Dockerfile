@@ -8,7 +8,7 @@ WORKDIR /build
 # The system's OpenSSL: its updates come with the base image.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends gcc libc6-dev libssl-dev pkg-config \
-    && rm -rf /var/lib/apt/lists/*
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
 RUN cargo install cargo-chef --version 0.1.78 --locked && rm -rf "${CARGO_HOME:-/usr/local/cargo}/registry"
 
 FROM chef AS planner
@@ -31,7 +31,7 @@ LABEL org.opencontainers.image.title="mqtt-proxy" \
     org.opencontainers.image.licenses="MIT"
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates libssl3 \
-    && rm -rf /var/lib/apt/lists/* \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* \
     && groupadd --gid 1000 mqtt-proxy \
     && useradd --uid 1000 --gid 1000 --no-create-home --home-dir /app --shell /usr/sbin/nologin mqtt-proxy \
     && install -d -o 1000 -g 1000 -m 0750 /app/data
