@@ -72,6 +72,8 @@ pub struct Connection {
     /// A fault behind packets that were handed out before it.
     fault: Option<DecodeError>,
     peer: String,
+    /// What protects the transport, for logs.
+    security: Option<&'static str>,
     /// Where bytes and packets are counted, once for each read and write.
     traffic: Option<Arc<Traffic>>,
     /// Packets that were encoded and are not counted yet.
@@ -99,6 +101,7 @@ impl Connection {
             output: BytesMut::new(),
             fault: None,
             peer,
+            security: None,
             traffic: None,
             encoded_packets: 0,
             _guard: guard,
@@ -109,6 +112,12 @@ impl Connection {
     pub fn of_client(mut self, budget: &Arc<ReceivingBudget>) -> Connection {
         self.decode_limits.control_bytes_max = limits::CONTROL_PACKET_BYTES_MAX;
         self.receiving = Some(budget.part());
+        self
+    }
+
+    /// For a transport that is protected by this: `TLS 1.3`.
+    pub fn secured_by(mut self, security: &'static str) -> Connection {
+        self.security = Some(security);
         self
     }
 
@@ -130,6 +139,11 @@ impl Connection {
     /// The other side, for logs.
     pub fn peer(&self) -> &str {
         &self.peer
+    }
+
+    /// What protects the transport, for logs; `None` where nothing does.
+    pub fn security(&self) -> Option<&'static str> {
+        self.security
     }
 
     /// Where packets are encoded that go out with the next [`Connection::poll_flush`]; see [`Connection::encoded`].

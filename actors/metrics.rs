@@ -53,8 +53,9 @@ pub struct Metrics {
     pub group_active: IntGaugeVec,
     /// `mqtt_connections_total{listener}`: connections accepted since the start.
     pub connections: IntCounterVec,
-    /// `mqtt_connections_refused_total{reason}`: connections that never became a session; the reasons are `tls`, `http`,
-    /// `mqtt_3_1`, `unsupported_version`, `not_connect`, `bad_connect`, `authentication`, `refused`, `closed`, `timeout`.
+    /// `mqtt_connections_refused_total{reason}`: connections that never became a session; the reasons are `tls`, `not_tls`,
+    /// `tls_handshake`, `http`, `mqtt_3_1`, `unsupported_version`, `not_connect`, `bad_connect`, `authentication`, `refused`,
+    /// `closed`, `timeout`.
     pub connections_refused: IntCounterVec,
     /// `mqtt_messages_delivered_total`: PUBLISH packets sent to local subscribers.
     pub messages_delivered: IntCounter,

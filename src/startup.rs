@@ -24,7 +24,8 @@ use tokio::task::JoinHandle;
 use crate::adapters::admission::Admission;
 use crate::adapters::handshake::Handshake;
 use crate::adapters::tcp::{ConnectionLimits, Listener};
-use crate::settings::{Limits, Settings};
+use crate::adapters::tls::TlsAcceptor;
+use crate::settings::{Limits, ServerSettings, Settings};
 use crate::stop_signals::StopSignals;
 use crate::web::{self, Readiness, WebState};
 use crate::webhook;
@@ -86,13 +87,7 @@ impl Proxy {
         let readiness = Arc::new(Readiness::default());
         readiness.set_store_open(true);
 
-        let mut bound = Vec::new();
-        for address in &settings.server.listen {
-            let listener = Listener::bind(*address);
-            bound.push(
-                listener.map_err(|error| cannot_listen(*address, "--listen or [server] listen", &error))?,
-            );
-        }
+        let bound = bind(&settings.server)?;
         let web_socket = std::net::TcpListener::bind(settings.web.listen)
             .map_err(|error| cannot_listen(settings.web.listen, "--web or [web] listen", &error))?;
 
@@ -114,7 +109,7 @@ impl Proxy {
         let connection_limits = connection_limits(&settings.limits);
         let mut listeners = Vec::new();
         for listener in bound {
-            log::info!("mqtt listening on {}", listener.address());
+            log::info!("{} listening on {}", listener.protocol(), listener.address());
             listeners.push(actix::spawn(listener.run(handshake.clone(), connection_limits.clone())));
         }
         readiness.set_listeners_bound(true);
@@ -133,6 +128,24 @@ impl Proxy {
         // Nobody writes any more; what is left to do is the disk's.
         self.storage.close();
     }
+}
+
+/// Binds every address for devices, those of TLS with what they show.
+fn bind(server: &ServerSettings) -> Result<Vec<Listener>, StartupError> {
+    let bind = |address: &SocketAddr, setting: &str| {
+        Listener::bind(*address).map_err(|error| cannot_listen(*address, setting, &error))
+    };
+    let mut bound = Vec::new();
+    for address in &server.listen {
+        bound.push(bind(address, "--listen or [server] listen")?);
+    }
+    if !server.tls.listen.is_empty() {
+        let tls = TlsAcceptor::start(&server.tls, server.connect_timeout).map_err(StartupError)?;
+        for address in &server.tls.listen {
+            bound.push(bind(address, "--tls-listen or [server] tls_listen")?.with_tls(tls.clone()));
+        }
+    }
+    Ok(bound)
 }
 
 fn actor_settings(settings: &Settings) -> ActorSettings {

@@ -124,9 +124,11 @@ impl DeviceSession {
         let keep_alive = KeepAlive::new(keep_alive_secs, now);
         let timer = keep_alive.expires_at().map(|at| Box::pin(tokio::time::sleep_until(at.into())));
         log::info!(
-            "client {}: connected from {}, MQTT {version}{}",
+            "client {}: connected from {}, MQTT {version}{}{}{}",
             self.client_id,
             connection.peer(),
+            if connection.security().is_some() { ", " } else { "" },
+            connection.security().unwrap_or_default(),
             if session_present { ", session resumed" } else { "" }
         );
         let presence = Presence::new(self.shared.clone(), self.is_connected.clone());

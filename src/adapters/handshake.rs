@@ -12,6 +12,7 @@ use actors::{Metrics, Quota};
 use bytestring::ByteString;
 use mqtt::packet::{Connect, Packet, fit};
 use mqtt::{ProtocolVersion, ReasonCode};
+use tokio::time::Instant;
 
 use super::refusal::{Client, Refusal};
 use super::sniff::{self, Opening};
@@ -28,25 +29,21 @@ pub struct Handshake {
     pub methods: Methods,
     /// Where clients are to go that are told to use another server.
     pub server_reference: Option<ByteString>,
-    /// How long everything up to CONNACK may take `[MQTT-3.1.4-1]`.
+    /// How long everything up to CONNACK may take, that of TLS included `[MQTT-3.1.4-1]`.
     pub connect_timeout: Duration,
     /// Counters.
     pub metrics: Arc<Metrics>,
 }
 
 impl Handshake {
-    /// Waits for CONNECT and hands the connection to a session; ends it where that cannot be, or where a quota of its address
+    /// Waits for CONNECT until the deadline and hands the connection to a session; ends it where that cannot be, or where a quota of its address
     /// speaks against it from the start.
-    pub async fn perform(&self, mut connection: Connection, exceeded: Option<Quota>) {
+    pub async fn perform(&self, mut connection: Connection, exceeded: Option<Quota>, deadline: Instant) {
         connection.count_in(self.metrics.device_traffic.clone());
-        match tokio::time::timeout(self.connect_timeout, self.open(&mut connection, exceeded)).await {
+        match tokio::time::timeout_at(deadline, self.open(&mut connection, exceeded)).await {
             Ok(Ok((connect, authenticated))) => self.attach(connect, connection, authenticated).await,
             Ok(Err(refusal)) => self.refuse(connection, refusal).await,
-            Err(_) => {
-                let secs = self.connect_timeout.as_secs_f32();
-                self.refuse(connection, Refusal::silent("timeout", format!("not connected within {secs} s")))
-                    .await;
-            }
+            Err(_) => self.refuse(connection, Refusal::late(self.connect_timeout)).await,
         }
     }
 
@@ -90,7 +87,7 @@ impl Handshake {
     }
 
     /// Counts, logs, answers and closes.
-    async fn refuse(&self, mut connection: Connection, refusal: Refusal) {
+    pub async fn refuse(&self, mut connection: Connection, refusal: Refusal) {
         self.metrics.connections_refused.with_label_values(&[refusal.label()]).inc();
         if let Some(quota) = refusal.quota() {
             self.metrics.exceeded(quota);

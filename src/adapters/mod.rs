@@ -5,3 +5,4 @@ pub mod handshake;
 pub mod refusal;
 pub mod sniff;
 pub mod tcp;
+pub mod tls;

@@ -1,9 +1,10 @@
 //! Why somebody who connected is not let in: how that is counted and logged, and what is answered.
 
 use std::fmt;
+use std::time::Duration;
 
 use actors::Quota;
-use actors::connection::{Connection, ConnectionError};
+use actors::connection::Connection;
 use actors::device_session::packet_bytes_max;
 use bytestring::ByteString;
 use log::Level;
@@ -61,7 +62,7 @@ impl Client {
             true => format!("client {:?} refused: {reason_code}", self.id),
             false => format!("client {:?} refused: {text} ({reason_code})", self.id),
         };
-        Refusal { label, quota: None, log, answer: self.connack(reason_code, text) }
+        Refusal { label, quota: None, level: Level::Info, log, answer: self.connack(reason_code, text) }
     }
 
     /// A client of which more has arrived in part than there is memory for.
@@ -86,6 +87,7 @@ pub struct Refusal {
     label: &'static str,
     /// What there is not enough of, where that is it and nobody has counted it yet.
     quota: Option<Quota>,
+    level: Level,
     log: String,
     answer: Answer,
 }
@@ -115,12 +117,23 @@ const HTTP_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
 impl Refusal {
     /// A connection that is closed without an answer.
     pub fn silent(label: &'static str, log: String) -> Refusal {
-        Refusal { label, quota: None, log, answer: Answer::Nothing }
+        Refusal { label, quota: None, level: Level::Info, log, answer: Answer::Nothing }
     }
 
-    /// The other side went away, or the network did.
-    pub fn gone(error: &ConnectionError) -> Refusal {
-        Refusal::silent("closed", format!("{error} before CONNECT was answered"))
+    /// The other side went away, or the network did. Port scanners and health checks connect and leave.
+    pub fn gone(error: &dyn fmt::Display) -> Refusal {
+        Refusal::silent("closed", format!("{error} before CONNECT was answered")).logged(Level::Debug)
+    }
+
+    /// The time for everything up to CONNACK is over.
+    pub fn late(connect_timeout: Duration) -> Refusal {
+        let secs = connect_timeout.as_secs_f32();
+        Refusal::silent("timeout", format!("not connected within {secs} s"))
+    }
+
+    /// The same, for this level of the log.
+    pub fn logged(self, level: Level) -> Refusal {
+        Refusal { level, ..self }
     }
 
     /// What is not even the beginning of a CONNECT that could be read.
@@ -151,7 +164,7 @@ impl Refusal {
                 ("not_connect", "the first packet is not CONNECT".to_owned(), Answer::Nothing)
             }
         };
-        Refusal { label, quota: None, log, answer }
+        Refusal { label, quota: None, level: Level::Info, log, answer }
     }
 
     /// A CONNECT that breaks the rules of its version.
@@ -159,7 +172,8 @@ impl Refusal {
         let text = error.to_string();
         let answer = Client::unread(version).connack(error.reason_code(), &text);
         let quota = matches!(error, DecodeError::PacketTooLarge { .. }).then_some(Quota::PacketBytes);
-        Refusal { label: "bad_connect", quota, log: format!("bad CONNECT: {text}"), answer }
+        let log = format!("bad CONNECT: {text}");
+        Refusal { label: "bad_connect", quota, level: Level::Info, log, answer }
     }
 
     /// As [`Client::unfinished`], where it is CONNECT that has arrived in part.
@@ -177,9 +191,9 @@ impl Refusal {
         self.quota
     }
 
-    /// Port scanners and health checks connect and leave.
+    /// How much it is worth in the log.
     pub fn log_level(&self) -> Level {
-        if self.label == "closed" { Level::Debug } else { Level::Info }
+        self.level
     }
 
     /// Queues the answer, where there is one that the other side understands.

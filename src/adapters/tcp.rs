@@ -1,4 +1,4 @@
-//! MQTT over TCP.
+//! MQTT over TCP, with TLS between them or without.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,15 +6,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actors::Quota;
-use actors::connection::Connection;
+use actors::connection::{Connection, Transport};
 use actors::receiving_budget::ReceivingBudget;
 use actors::token_bucket::TokenBucket;
 use prometheus::IntGauge;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::admission::{Admission, Admitted, Place};
 use super::handshake::Handshake;
+use super::tls::{Failed, Session, TlsAcceptor};
 
 /// How many connections may be without their CONNECT; more wait in the kernel's queue.
 const HANDSHAKES_MAX: usize = 4_096;
@@ -43,7 +44,22 @@ pub struct ConnectionLimits {
 pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
+    tls: Option<TlsAcceptor>,
 }
+
+/// A connection that was accepted, before anything was read from it.
+struct Arrival {
+    socket: TcpStream,
+    peer: SocketAddr,
+    /// What speaks against it from the start.
+    exceeded: Option<Quota>,
+    /// It has one of the [`HANDSHAKES_MAX`] places.
+    place: OwnedSemaphorePermit,
+    guard: Guard,
+}
+
+/// What is given back when a connection ends.
+type Guard = (ActiveConnection, Place);
 
 impl Listener {
     /// Binds the address.
@@ -57,7 +73,17 @@ impl Listener {
         socket.bind(address)?;
         let socket = socket.listen(BACKLOG)?;
         let address = socket.local_addr()?;
-        Ok(Listener { socket, address })
+        Ok(Listener { socket, address, tls: None })
+    }
+
+    /// The same for connections that are secured first.
+    pub fn with_tls(self, tls: TlsAcceptor) -> Listener {
+        Listener { tls: Some(tls), ..self }
+    }
+
+    /// What is spoken there, for logs.
+    pub fn protocol(&self) -> &'static str {
+        if self.tls.is_some() { "mqtt over tls" } else { "mqtt" }
     }
 
     /// The address with the port that was really bound.
@@ -107,31 +133,55 @@ impl Listener {
                     continue;
                 }
             };
-            match connection(socket, peer, &limits, (ActiveConnection::new(&active), place_of_address)) {
-                Ok(connection) => {
-                    let handshake = handshake.clone();
-                    actix::spawn(async move {
-                        handshake.perform(connection, exceeded).await;
-                        drop(place);
-                    });
-                }
-                Err(error) => log::debug!("{peer}: {error}"),
+            // Without this, small packets wait for the acknowledgement of earlier ones.
+            if let Err(error) = socket.set_nodelay(true) {
+                log::debug!("{peer}: {error}");
+                continue;
             }
+            let guard = (ActiveConnection::new(&active), place_of_address);
+            self.take_in(Arrival { socket, peer, exceeded, place, guard }, &handshake, &limits);
         }
+    }
+
+    /// Starts the handshake of a connection, or the two of them.
+    fn take_in(&self, arrival: Arrival, handshake: &Handshake, limits: &ConnectionLimits) {
+        let Arrival { socket, peer, exceeded, place, guard } = arrival;
+        let deadline = Instant::now() + handshake.connect_timeout;
+        let handshake = handshake.clone();
+        let Some(tls) = &self.tls else {
+            let connection = limits.connection(Box::new(socket), peer, guard);
+            actix::spawn(async move {
+                handshake.perform(connection, exceeded, deadline.into()).await;
+                drop(place);
+            });
+            return;
+        };
+        let (tls, limits) = (tls.clone(), limits.clone());
+        actix::spawn(async move {
+            match tls.accept(socket, deadline.into()).await {
+                Ok(Session { stream, version }) => {
+                    let connection = limits.connection(Box::new(stream), peer, guard).secured_by(version);
+                    handshake.perform(connection, exceeded, deadline.into()).await;
+                }
+                Err(Failed { socket, refusal }) => {
+                    let transport: Box<dyn Transport> = match socket {
+                        Some(socket) => Box::new(socket),
+                        None => Box::new(tokio::io::empty()),
+                    };
+                    handshake.refuse(limits.connection(transport, peer, guard), refusal).await;
+                }
+            }
+            drop(place);
+        });
     }
 }
 
-fn connection(
-    socket: TcpStream,
-    peer: SocketAddr,
-    limits: &ConnectionLimits,
-    guard: (ActiveConnection, Place),
-) -> io::Result<Connection> {
-    // Without this, small packets wait for the acknowledgement of earlier ones.
-    socket.set_nodelay(true)?;
-    let (transport, peer) = (Box::new(socket), peer.to_string());
-    let connection = Connection::new(transport, limits.packet_bytes_max, peer, Some(Box::new(guard)));
-    Ok(connection.of_client(&limits.receiving))
+impl ConnectionLimits {
+    fn connection(&self, transport: Box<dyn Transport>, peer: SocketAddr, guard: Guard) -> Connection {
+        let connection =
+            Connection::new(transport, self.packet_bytes_max, peer.to_string(), Some(Box::new(guard)));
+        connection.of_client(&self.receiving)
+    }
 }
 
 /// Lets so many connections in a second.

@@ -2,6 +2,7 @@
 
 use super::serve::ServeArguments;
 use super::{Failure, output};
+use crate::adapters::tls;
 use crate::settings::{Environment, Settings};
 
 /// Prints the effective settings as TOML, every secret hidden.
@@ -15,6 +16,7 @@ pub fn run(arguments: ServeArguments) -> Result<(), Failure> {
         }
         Ok(settings) => {
             logging?;
+            tls::check(&settings.server.tls)?;
             output::write(settings.to_toml().as_bytes()).map(drop)
         }
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Failure;
+use crate::adapters::tls;
 use crate::settings::{Environment, Flags, Settings};
 
 /// The flags that change settings; `check` has the same.
@@ -16,6 +17,15 @@ pub struct ServeArguments {
     /// Listen for devices here, instead of where the settings say (repeatable)
     #[arg(long, value_name = "IP:PORT")]
     listen: Vec<String>,
+    /// Listen for devices over TLS here (repeatable), with --tls-cert and --tls-key
+    #[arg(long, value_name = "IP:PORT")]
+    tls_listen: Vec<String>,
+    /// Show devices this certificate: a PEM file, which may hold its chain too
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<String>,
+    /// The key of --tls-cert: a PEM file
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<String>,
     /// Serve the REST API and the dashboard here
     #[arg(long, value_name = "IP:PORT")]
     web: Option<String>,
@@ -47,8 +57,8 @@ pub struct ServeArguments {
 impl ServeArguments {
     /// The flags for the settings.
     pub fn flags(self) -> Flags {
-        let ServeArguments { config, listen, web, data, upstream } = self;
-        Flags { config, listen, web, data, upstream }
+        let ServeArguments { config, listen, tls_listen, tls_cert, tls_key, web, data, upstream } = self;
+        Flags { config, listen, tls_listen, tls_cert, tls_key, web, data, upstream }
     }
 }
 
@@ -56,6 +66,7 @@ impl ServeArguments {
 pub fn run(arguments: ServeArguments) -> Result<(), Failure> {
     let environment = Environment::of_process()?;
     let settings = Settings::load(&arguments.flags(), &environment)?;
+    tls::check(&settings.server.tls)?;
     crate::logging::init(&environment)?;
     crate::startup::run(settings).map_err(|error| Failure::work(error.to_string()))
 }

@@ -8,7 +8,7 @@ use actors::device_session::OnMessageRate;
 use config::ValueKind;
 use mqtt::TopicName;
 
-use super::alerts;
+use super::{alerts, tls};
 
 /// What a key's value must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,9 @@ pub(super) enum Kind {
     Reference,
     Path,
     Address,
-    Addresses,
+    Addresses {
+        may_be_none: bool,
+    },
     Integer {
         min: i64,
         max: i64,
@@ -69,8 +71,13 @@ const PROPERTY_NAME_BYTES_MAX: usize = 255;
 const COUNT_MAX: i64 = 4_294_967_295;
 
 /// In the order of `settings/default.toml`.
-pub(super) static KEYS: [Key; 57] = [
-    key("server.listen", Kind::Addresses),
+pub(super) static KEYS: [Key; 62] = [
+    key("server.listen", Kind::Addresses { may_be_none: false }),
+    key("server.tls_listen", Kind::Addresses { may_be_none: true }),
+    key("server.tls_cert_path", Kind::Text),
+    key("server.tls_key_path", Kind::Text),
+    key("server.tls_client_ca_path", Kind::Text),
+    key("server.tls_min_version", Kind::Choice(&tls::VERSIONS)),
     integer("server.connect_timeout_secs", 1, DAY_SECS),
     integer("server.drain_timeout_secs", 0, DAY_SECS),
     integer("server.restart_will_grace_secs", 0, DAY_SECS),
@@ -173,7 +180,10 @@ impl Kind {
             Kind::Address => {
                 "an IP address and a port, such as \"0.0.0.0:3000\" or \"[::1]:3000\"".to_owned()
             }
-            Kind::Addresses => "at least one IP address with a port, each only once, such as \
+            Kind::Addresses { may_be_none: true } => {
+                "IP addresses with ports, each only once, such as \"0.0.0.0:8883\" or \"[::]:8883\"".to_owned()
+            }
+            Kind::Addresses { may_be_none: false } => "at least one IP address with a port, each only once, such as \
                                 \"0.0.0.0:1883\" or \"[::]:1883\""
                 .to_owned(),
             Kind::Choice(names) => format!("one of {}", names.join(", ")),
@@ -208,7 +218,9 @@ impl Kind {
             }
             (Kind::Path, ValueKind::String(path)) => !path.is_empty() && !path.contains('\0'),
             (Kind::Address, ValueKind::String(address)) => address.parse::<SocketAddr>().is_ok(),
-            (Kind::Addresses, ValueKind::Array(values)) => admits_addresses(values),
+            (Kind::Addresses { may_be_none }, ValueKind::Array(values)) => {
+                (may_be_none || !values.is_empty()) && are_addresses(values)
+            }
             (Kind::Integer { min, max }, ValueKind::I64(number)) => (min..=max).contains(number),
             (Kind::Choice(names), ValueKind::String(name)) => names.contains(&name.as_str()),
             (Kind::AcknowledgementRules, ValueKind::Array(rules)) => rules.iter().all(is_rule),
@@ -242,7 +254,8 @@ impl Kind {
         match self {
             Kind::Boolean => text.parse().map_or_else(|_| text.into(), ValueKind::Boolean),
             Kind::Integer { .. } => text.parse().map_or_else(|_| text.into(), ValueKind::I64),
-            Kind::Addresses => text.split(',').map(str::trim).collect::<Vec<_>>().into(),
+            Kind::Addresses { may_be_none: true } if text.trim().is_empty() => ValueKind::Array(Vec::new()),
+            Kind::Addresses { .. } => text.split(',').map(str::trim).collect::<Vec<_>>().into(),
             Kind::AcknowledgementRules if text.trim().is_empty() => ValueKind::Array(Vec::new()),
             // A filter with a comma is cut in two here, and refused: it can stand in a file only.
             Kind::AcknowledgementRules => text.split(',').map(str::trim).collect::<Vec<_>>().into(),
@@ -270,7 +283,7 @@ fn is_topic_prefix(text: &str) -> bool {
     text.is_empty() || TopicName::new(text.to_owned()).is_ok_and(|name| !name.is_dollar())
 }
 
-fn admits_addresses(values: &[config::Value]) -> bool {
+fn are_addresses(values: &[config::Value]) -> bool {
     let mut addresses = Vec::new();
     for value in values {
         let ValueKind::String(text) = &value.kind else { return false };
@@ -281,5 +294,5 @@ fn admits_addresses(values: &[config::Value]) -> bool {
         }
         addresses.push(address);
     }
-    !addresses.is_empty()
+    true
 }

@@ -61,10 +61,18 @@ pub(super) fn of_flags(flags: &Flags) -> Result<Layer, SettingsError> {
     };
     let listen = (!flags.listen.is_empty()).then(|| flags.listen.clone().into());
     flag("--listen", "server.listen", listen, &flags.listen.join(", "));
-    let web = flags.web.as_deref();
-    flag("--web", "web.listen", web.map(Into::into), web.unwrap_or_default());
-    let data = flags.data.as_deref();
-    flag("--data", "data.dir", data.map(Into::into), data.unwrap_or_default());
+    let tls_listen = (!flags.tls_listen.is_empty()).then(|| flags.tls_listen.clone().into());
+    flag("--tls-listen", "server.tls_listen", tls_listen, &flags.tls_listen.join(", "));
+    let single = [
+        ("--tls-cert", "server.tls_cert_path", &flags.tls_cert),
+        ("--tls-key", "server.tls_key_path", &flags.tls_key),
+        ("--web", "web.listen", &flags.web),
+        ("--data", "data.dir", &flags.data),
+    ];
+    for (name, path, value) in single {
+        let value = value.as_deref();
+        flag(name, path, value.map(Into::into), value.unwrap_or_default());
+    }
     SettingsError::none_of(problems).map(|()| layer)
 }
 

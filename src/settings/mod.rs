@@ -9,6 +9,7 @@ mod limits;
 mod raw;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod upstream;
 
 use std::net::SocketAddr;
@@ -26,6 +27,7 @@ pub use error::SettingsError;
 use layer::Layer;
 pub use limits::Limits;
 use raw::RawSettings;
+pub use tls::TlsSettings;
 
 /// The file that is read wherever the proxy is started, if it is there.
 pub const DEFAULT_FILE: &str = "settings/default.toml";
@@ -64,6 +66,8 @@ pub struct Settings {
 pub struct ServerSettings {
     /// At least one address.
     pub listen: Vec<SocketAddr>,
+    /// Where they connect over TLS.
+    pub tls: TlsSettings,
     /// CONNECT must be complete this long after the Network Connection was accepted.
     pub connect_timeout: Duration,
     /// The whole of an orderly stop may take this long.
@@ -131,6 +135,12 @@ pub struct Flags {
     pub config: Option<PathBuf>,
     /// `--listen`: replaces `server.listen` if there is one.
     pub listen: Vec<String>,
+    /// `--tls-listen`: replaces `server.tls_listen` if there is one.
+    pub tls_listen: Vec<String>,
+    /// `--tls-cert`: replaces `server.tls_cert_path`.
+    pub tls_cert: Option<String>,
+    /// `--tls-key`: replaces `server.tls_key_path`.
+    pub tls_key: Option<String>,
     /// `--web`: replaces `web.listen`.
     pub web: Option<String>,
     /// `--data`: replaces `data.dir`.

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use actors::acknowledgement::{Acknowledgements, OnDeadline, Policy, parse_rule, rule_text};
 use actors::bridge::BridgeOptions;
-use actors::broker::Secret;
+use actors::broker::{Secret, TlsVersion};
 use serde::{Deserialize, Serialize};
 
 use super::alerts::{AlertSettings, RawAlerts};
 use super::limits::{Limits, RawLimits};
+use super::tls::TlsSettings;
 use super::{Credentials, LogSettings, ServerSettings, Settings, SettingsError, WebSettings};
 
 /// All sections. Without `Debug`, because a password is in it.
@@ -30,8 +31,15 @@ pub(super) struct RawSettings {
 
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RawServer {
+pub(super) struct RawServer {
     listen: Vec<SocketAddr>,
+    // The crate `config` leaves out empty lists among the defaults.
+    #[serde(default)]
+    pub tls_listen: Vec<SocketAddr>,
+    pub tls_cert_path: String,
+    pub tls_key_path: String,
+    pub tls_client_ca_path: String,
+    pub tls_min_version: String,
     connect_timeout_secs: u64,
     drain_timeout_secs: u64,
     restart_will_grace_secs: u64,
@@ -100,6 +108,11 @@ impl Default for RawSettings {
         RawSettings {
             server: RawServer {
                 listen: vec![SocketAddr::from(([0, 0, 0, 0], 1883))],
+                tls_listen: Vec::new(),
+                tls_cert_path: String::new(),
+                tls_key_path: String::new(),
+                tls_client_ca_path: String::new(),
+                tls_min_version: TlsVersion::default().as_str().to_owned(),
                 connect_timeout_secs: 10,
                 drain_timeout_secs: 5,
                 restart_will_grace_secs: 10,
@@ -138,6 +151,7 @@ impl RawSettings {
                 "auth.require_auth is true, so auth.username and auth.password must be given too".to_owned(),
             );
         }
+        problems.extend(TlsSettings::of(&self.server).problems(&self.server.listen));
         self.limits.fit_into(self.log.head_bytes_max);
         let (head, packet) = (self.log.head_bytes_max, self.limits.packet_bytes_max);
         if head < packet {
@@ -189,6 +203,7 @@ impl RawSettings {
         let credentials = Credentials { username, password: Secret::new(password) };
         Settings {
             server: ServerSettings {
+                tls: TlsSettings::of(&server),
                 listen: server.listen,
                 connect_timeout: Duration::from_secs(server.connect_timeout_secs),
                 drain_timeout: Duration::from_secs(server.drain_timeout_secs),
@@ -224,9 +239,16 @@ impl RawSettings {
             },
             None => RawSettings::default().auth,
         };
+        let tls = &settings.server.tls;
+        let client_ca = tls.client_ca_path.as_ref();
         RawSettings {
             server: RawServer {
                 listen: settings.server.listen.clone(),
+                tls_listen: tls.listen.clone(),
+                tls_cert_path: tls.cert_path.display().to_string(),
+                tls_key_path: tls.key_path.display().to_string(),
+                tls_client_ca_path: client_ca.map(|path| path.display().to_string()).unwrap_or_default(),
+                tls_min_version: tls.min_version.as_str().to_owned(),
                 connect_timeout_secs: settings.server.connect_timeout.as_secs(),
                 drain_timeout_secs: settings.server.drain_timeout.as_secs(),
                 restart_will_grace_secs: settings.server.restart_will_grace.as_secs(),
