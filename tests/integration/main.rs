@@ -14,6 +14,7 @@ mod conformance;
 mod conformance_flow;
 mod crowd;
 mod demo;
+mod device_tls;
 mod devices;
 mod durability;
 mod example_client;

@@ -71,6 +71,12 @@ impl Wanted {
         }
     }
 
+    /// It has this common name.
+    pub fn called(mut self, common_name: &str) -> Wanted {
+        self.common_name = common_name.to_owned();
+        self
+    }
+
     /// It ended yesterday.
     pub fn expired(mut self) -> Wanted {
         self.days = (-30, -1);
@@ -87,15 +93,26 @@ impl Wanted {
 impl Authority {
     /// A new authority with a key of its own.
     pub fn new(name: &str) -> Authority {
+        Authority::below(None, name)
+    }
+
+    /// Another one whose certificate this one signs.
+    pub fn authority(&self, name: &str) -> Authority {
+        Authority::below(Some(self), name)
+    }
+
+    fn below(issuer: Option<&Authority>, name: &str) -> Authority {
         let key = new_key();
         let mut builder = begin(name, &key, (-30, 365));
         let subject = text_name(name);
-        builder.set_issuer_name(&subject).expect("a name can be set");
+        let issuer_name = issuer.map_or(&*subject, |issuer| issuer.cert.subject_name());
+        builder.set_issuer_name(issuer_name).expect("a name can be set");
         let constraints = BasicConstraints::new().critical().ca().build().expect("an extension");
         builder.append_extension(constraints).expect("an extension can be added");
         let usage = KeyUsage::new().critical().key_cert_sign().crl_sign().build().expect("an extension");
         builder.append_extension(usage).expect("an extension can be added");
-        builder.sign(&key, MessageDigest::sha256()).expect("the certificate can be signed");
+        let signer = issuer.map_or(&key, |issuer| &issuer.key);
+        builder.sign(signer, MessageDigest::sha256()).expect("the certificate can be signed");
         let cert = builder.build();
         let home = tempfile::tempdir().expect("a temporary directory can be made");
         let authority = Authority { home, cert, key };
@@ -150,6 +167,11 @@ impl Issued {
     /// The certificate of one with the key of another.
     pub fn pair(certificate: &Issued, key: &Issued) -> Issued {
         Issued { cert: certificate.cert.clone(), key: key.key.clone(), private: key.private.clone() }
+    }
+
+    /// The same with its certificate in this file.
+    pub fn with_cert(self, cert: PathBuf) -> Issued {
+        Issued { cert, ..self }
     }
 
     /// The certificate as PEM text.

@@ -32,14 +32,23 @@ impl Device {
 
     /// Connects, and is taken in.
     pub fn connect_with(address: SocketAddr, connect: &Connect) -> Device {
-        let device = Device::try_connect(address, connect);
-        assert_eq!(device.connack.code, 0, "the CONNECT was refused");
-        device
+        Device::connect_over(Wire::open(address), connect)
     }
 
     /// Connects, and gets a CONNACK of any kind.
     pub fn try_connect(address: SocketAddr, connect: &Connect) -> Device {
-        let mut wire = Wire::open(address);
+        Device::try_connect_over(Wire::open(address), connect)
+    }
+
+    /// Goes on with a connection, and is taken in.
+    pub fn connect_over(wire: Wire, connect: &Connect) -> Device {
+        let device = Device::try_connect_over(wire, connect);
+        assert_eq!(device.connack.code, 0, "the CONNECT was refused");
+        device
+    }
+
+    /// Goes on with a connection, and gets a CONNACK of any kind.
+    pub fn try_connect_over(mut wire: Wire, connect: &Connect) -> Device {
         wire.send(&connect.encode());
         let connack = Connack::decode(&wire.packet(), connect.version);
         Device {

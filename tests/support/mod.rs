@@ -22,6 +22,7 @@ pub mod scripted;
 pub mod shared;
 pub mod subscriber;
 pub mod talker;
+pub mod tls;
 pub mod tmpfs;
 pub mod webhook_receiver;
 pub mod wire;

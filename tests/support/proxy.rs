@@ -14,9 +14,18 @@ use super::{Version, wait_for};
 pub struct Proxy {
     setup: Setup,
     process: Process,
+    listening: Listening,
+}
+
+/// Where it can be reached.
+struct Listening {
     mqtt: SocketAddr,
+    tls: Option<SocketAddr>,
     web: SocketAddr,
 }
+
+/// How the log says where devices connect over TLS.
+const OVER_TLS: &str = "mqtt over tls listening on ";
 
 /// How a proxy is to be started.
 pub struct Setup {
@@ -120,24 +129,24 @@ impl Setup {
 
     /// Starts it and waits until it is ready.
     pub fn start(self) -> Proxy {
-        let (process, mqtt, web) = self.spawn();
-        Proxy { setup: self, process, mqtt, web }
+        let (process, listening) = self.spawn();
+        Proxy { setup: self, process, listening }
     }
 
-    fn spawn(&self) -> (Process, SocketAddr, SocketAddr) {
+    fn spawn(&self) -> (Process, Listening) {
         let mut process = Process::spawn("the proxy", &mut self.command());
-        let (mqtt, web) = wait_for("the proxy says that it is ready", || {
+        let listening = wait_for("the proxy says that it is ready", || {
             let running = process.is_running();
             let log = process.output();
             assert!(running, "the proxy ended at its start:\n{log}");
             let ready = log.lines().any(|line| line.trim_end().ends_with("ready"));
-            ready.then(|| {
-                let mqtt = address_after(&log, "mqtt listening on ");
-                let web = address_after(&log, "web listening on ");
-                (mqtt, web)
+            ready.then(|| Listening {
+                mqtt: address_after(&log, "mqtt listening on "),
+                tls: log.contains(OVER_TLS).then(|| address_after(&log, OVER_TLS)),
+                web: address_after(&log, "web listening on "),
             })
         });
-        (process, mqtt, web)
+        (process, listening)
     }
 }
 
@@ -180,17 +189,22 @@ impl Proxy {
 
     /// Where devices connect.
     pub fn mqtt(&self) -> SocketAddr {
-        self.mqtt
+        self.listening.mqtt
+    }
+
+    /// Where devices connect over TLS.
+    pub fn tls(&self) -> SocketAddr {
+        self.listening.tls.expect("the proxy was told to listen for TLS")
     }
 
     /// Where the web side listens.
     pub fn web(&self) -> SocketAddr {
-        self.web
+        self.listening.web
     }
 
     /// The REST API.
     pub fn rest(&self) -> Rest {
-        Rest::at(self.web)
+        Rest::at(self.listening.web)
     }
 
     /// The directory that it stores in.
@@ -252,7 +266,7 @@ impl Proxy {
 
     /// A new start on the same data directory, after the end; the ports are new.
     pub fn start_again(&mut self) {
-        (self.process, self.mqtt, self.web) = self.setup.spawn();
+        (self.process, self.listening) = self.setup.spawn();
     }
 
     /// A new start that is killed after this time, wherever it is by then.

@@ -1,4 +1,4 @@
-//! A dialogue in bytes over TCP.
+//! A dialogue in bytes over TCP or TLS.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use super::DEADLINE;
 use super::packets::{self, Packet};
+use super::tls::Stream;
 
 /// One connection, from either side.
 pub struct Wire {
-    stream: TcpStream,
+    stream: Stream,
     buffer: Vec<u8>,
     start: usize,
 }
@@ -32,9 +33,10 @@ impl Wire {
     }
 
     /// Goes on with a stream that is connected.
-    pub fn over(stream: TcpStream) -> Wire {
-        stream.set_nodelay(true).expect("TCP_NODELAY can be set");
-        stream.set_write_timeout(Some(DEADLINE)).expect("a timeout can be set");
+    pub fn over(stream: impl Into<Stream>) -> Wire {
+        let stream = stream.into();
+        stream.socket().set_nodelay(true).expect("TCP_NODELAY can be set");
+        stream.socket().set_write_timeout(Some(DEADLINE)).expect("a timeout can be set");
         Wire { stream, buffer: Vec::new(), start: 0 }
     }
 
@@ -50,9 +52,9 @@ impl Wire {
 
     /// Sends bytes; `false` where the other side did not take all of them in this time.
     pub fn send_within(&mut self, bytes: &[u8], patience: Duration) -> bool {
-        self.stream.set_write_timeout(Some(patience)).expect("a timeout can be set");
+        self.stream.socket().set_write_timeout(Some(patience)).expect("a timeout can be set");
         let sent = self.stream.write_all(bytes).is_ok();
-        self.stream.set_write_timeout(Some(DEADLINE)).expect("a timeout can be set");
+        self.stream.socket().set_write_timeout(Some(DEADLINE)).expect("a timeout can be set");
         sent
     }
 
@@ -64,7 +66,7 @@ impl Wire {
                 return Seen::Packet(packet);
             }
             let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-            self.stream.set_read_timeout(Some(left)).expect("a timeout can be set");
+            self.stream.socket().set_read_timeout(Some(left)).expect("a timeout can be set");
             let mut chunk = [0; 16 * 1024];
             match self.stream.read(&mut chunk) {
                 Ok(0) => return Seen::Closed,
@@ -91,7 +93,7 @@ impl Wire {
 
     /// The next bytes as they come, packets or not.
     pub fn bytes(&mut self, count: usize) -> Vec<u8> {
-        self.stream.set_read_timeout(Some(DEADLINE)).expect("a timeout can be set");
+        self.stream.socket().set_read_timeout(Some(DEADLINE)).expect("a timeout can be set");
         self.buffer.drain(..self.start);
         self.start = 0;
         let mut bytes: Vec<u8> = self.buffer.drain(..count.min(self.buffer.len())).collect();
@@ -151,18 +153,18 @@ impl Wire {
 
     /// Says that nothing more will be sent, and goes on reading.
     pub fn finish(&mut self) {
-        let _ = self.stream.shutdown(Shutdown::Write);
+        let _ = self.stream.socket().shutdown(Shutdown::Write);
     }
 
     /// Ends the connection without a word.
     pub fn cut(self) {
-        let _ = self.stream.shutdown(Shutdown::Both);
+        let _ = self.stream.socket().shutdown(Shutdown::Both);
     }
 
     /// Closes the socket as soon as it has bytes that nobody has read, and so resets the connection.
     pub fn reset(self) {
-        self.stream.set_read_timeout(Some(DEADLINE)).expect("a timeout can be set");
-        let waiting = self.stream.peek(&mut [0]).expect("the other side says something");
+        self.stream.socket().set_read_timeout(Some(DEADLINE)).expect("a timeout can be set");
+        let waiting = self.stream.socket().peek(&mut [0]).expect("the other side says something");
         assert_eq!(waiting, 1, "the other side has closed the connection already");
     }
 

@@ -21,29 +21,38 @@ const UNEXPECTED_END: i32 = 294;
 /// OpenSSL adds this to the number of an alert (RFC 8446 section 6) that the other side sent.
 const ALERT: i32 = 1_000;
 
-/// When the log was told of a failure.
+/// When the log was told of failures.
 #[derive(Default)]
-pub struct Told(Mutex<Option<Instant>>);
+pub struct Told {
+    not_tls: Seldom,
+    handshake: Seldom,
+}
+
+/// When something happened last that is to happen now and then only.
+#[derive(Default)]
+struct Seldom(Mutex<Option<Instant>>);
 
 impl Told {
     /// Somebody who does not speak TLS.
     pub fn not_tls(&self) -> Refusal {
-        self.refusal("not_tls", "no tls on the port for mqtt over tls".to_owned())
+        self.not_tls.refusal("not_tls", "no tls on the port for mqtt over tls".to_owned())
     }
 
     /// OpenSSL itself could not begin.
     pub fn internal(&self, error: &ErrorStack) -> Refusal {
-        self.refusal("tls_handshake", format!("tls cannot begin: {error}"))
+        self.handshake.refusal("tls_handshake", format!("tls cannot begin: {error}"))
     }
 
     /// A handshake that began and failed.
     pub fn handshake(&self, error: &ssl::Error, ssl: &SslRef) -> Refusal {
         match cause(error, ssl) {
-            Some(cause) => self.refusal("tls_handshake", format!("tls handshake: {cause}")),
+            Some(cause) => self.handshake.refusal("tls_handshake", format!("tls handshake: {cause}")),
             None => Refusal::gone(&"connection closed by the other side"),
         }
     }
+}
 
+impl Seldom {
     fn refusal(&self, label: &'static str, log: String) -> Refusal {
         let level = if self.is_due(Instant::now()) { Level::Info } else { Level::Debug };
         Refusal::silent(label, log).logged(level)
@@ -85,7 +94,7 @@ mod tests {
 
     #[test]
     fn the_log_hears_of_one_failure_in_a_while() {
-        let told = Told::default();
+        let told = Seldom::default();
         let start = Instant::now();
         assert!(told.is_due(start));
         assert!(!told.is_due(start + TOLD_INTERVAL / 2));
