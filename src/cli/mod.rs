@@ -149,8 +149,8 @@ mod tests {
 
     #[test]
     fn flags_work_with_and_without_the_word_serve() {
-        let flags =
-            "--config c --listen a:1 --listen b:2 --web w:3 --data d --upstream mqtt://x --upstream mqtt://y";
+        let flags = "--config c --listen a:1 --listen b:2 --web w:3 --data d --upstream mqtt://x --upstream mqtt://y \
+             --tls-listen a:4 --tls-listen b:5 --tls-cert e --tls-key f";
         let without = parse(&format!("mqtt-proxy {flags}")).unwrap();
         assert!(without.command.is_none());
         let Some(Command::Serve(with)) = parse(&format!("mqtt-proxy serve {flags}")).unwrap().command else {
@@ -163,6 +163,8 @@ mod tests {
             let flags = arguments.flags();
             assert_eq!(flags.config.unwrap().to_str(), Some("c"));
             assert_eq!(flags.listen, ["a:1", "b:2"]);
+            assert_eq!(flags.tls_listen, ["a:4", "b:5"]);
+            assert_eq!((flags.tls_cert.as_deref(), flags.tls_key.as_deref()), (Some("e"), Some("f")));
             assert_eq!(flags.web.as_deref(), Some("w:3"));
             assert_eq!(flags.data.as_deref(), Some("d"));
             assert_eq!(flags.upstream, ["mqtt://x", "mqtt://y"]);

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use actors::acknowledgement::{OnDeadline, Policy};
 use actors::alerts::{AlertMetric, AlertRule};
 use actors::bridge::BridgeOptions;
+use actors::broker::TlsVersion;
 use actors::delivery_queue::{AbsentSubscriber, SlowSubscriber};
 use actors::device_session::OnMessageRate;
 
@@ -61,6 +62,14 @@ fn problems_of_variable(name: &str, value: &str) -> Vec<String> {
 fn without_anything_the_defaults_hold() {
     let settings = load(&Flags::default(), &Environment::default()).unwrap();
     assert_eq!(settings.server.listen, ["0.0.0.0:1883".parse().unwrap()]);
+    let no_tls = TlsSettings {
+        listen: Vec::new(),
+        cert_path: PathBuf::new(),
+        key_path: PathBuf::new(),
+        client_ca_path: None,
+        min_version: TlsVersion::V1_2,
+    };
+    assert_eq!(settings.server.tls, no_tls);
     assert_eq!(settings.server.connect_timeout, Duration::from_secs(10));
     assert_eq!(settings.server.drain_timeout, Duration::from_secs(5));
     assert_eq!(settings.server.response_information, "");
@@ -275,6 +284,8 @@ fn a_syntax_error_has_line_and_column() {
 
 const ADDRESSES: &str =
     "at least one IP address with a port, each only once, such as \"0.0.0.0:1883\" or \"[::]:1883\"";
+const TLS_ADDRESSES: &str =
+    "IP addresses with ports, each only once, such as \"0.0.0.0:8883\" or \"[::]:8883\"";
 const ADDRESS: &str = "an IP address and a port, such as \"0.0.0.0:3000\" or \"[::1]:3000\"";
 const POLICIES: &str = "one of memory, stored, synced, any, quorum, all";
 const RULES: &str = "rules such as \"plant/# = synced\": a topic filter, =, and one of memory, stored, synced, any, \
@@ -288,6 +299,12 @@ fn a_wrong_value_is_told_with_its_place_and_what_is_allowed() {
         ("server.listen", "[1883]", ADDRESSES),
         ("server.listen", "['localhost:1883']", ADDRESSES),
         ("server.listen", "['1.1.1.1:1', '1.1.1.1:1']", ADDRESSES),
+        ("server.tls_listen", "'1.1.1.1:1'", TLS_ADDRESSES),
+        ("server.tls_listen", "['8883']", TLS_ADDRESSES),
+        ("server.tls_listen", "['1.1.1.1:1', '1.1.1.1:1']", TLS_ADDRESSES),
+        ("server.tls_cert_path", "['a', 'b']", "a string of at most 65535 bytes"),
+        ("server.tls_min_version", "'1.1'", "one of 1.2, 1.3"),
+        ("server.tls_min_version", "1.3", "one of 1.2, 1.3"),
         ("server.connect_timeout_secs", "0", "a whole number from 1 to 86400"),
         ("server.drain_timeout_secs", "-1", "a whole number from 0 to 86400"),
         ("auth.require_auth", "'true'", "true or false"),
@@ -359,6 +376,8 @@ fn assert_told(rows: &[(&str, &str, &str)]) {
 fn a_wrong_value_of_the_environment_or_a_flag_is_told_with_its_place() {
     for (variable, value, allowed) in [
         ("MQTT_PROXY__SERVER__LISTEN", "1.1.1.1:1,", ADDRESSES),
+        ("MQTT_PROXY__SERVER__TLS_LISTEN", "8883", TLS_ADDRESSES),
+        ("MQTT_PROXY__SERVER__TLS_MIN_VERSION", "TLSv1.2", "one of 1.2, 1.3"),
         ("MQTT_PROXY__WEB__LISTEN", "3000", ADDRESS),
         ("MQTT_PROXY__AUTH__REQUIRE_AUTH", "yes", "true or false"),
         ("MQTT_PROXY__ACKNOWLEDGEMENT__POLICY", "disk", POLICIES),
@@ -373,6 +392,60 @@ fn a_wrong_value_of_the_environment_or_a_flag_is_told_with_its_place() {
         load(&flags, &Environment::default()).unwrap_err().problems(),
         [format!("--listen: '1883' must be {ADDRESSES}"), format!("--web: 'x' must be {ADDRESS}")]
     );
+}
+
+#[test]
+fn an_address_for_tls_needs_a_certificate_and_a_key_and_a_port_of_its_own() {
+    let needs = |key: &str, content: &str| {
+        format!(
+            "server.{key} is '' and server.tls_listen has 1.1.1.1:8883; it must be the path of a PEM file with {content}"
+        )
+    };
+    let (cert, key) = (
+        needs("tls_cert_path", "the certificate, and its chain behind it"),
+        needs("tls_key_path", "the key of the certificate"),
+    );
+    let listen = "[server]\ntls_listen = ['1.1.1.1:8883']\n";
+    assert_eq!(problems_of_file(listen), [cert.clone(), key.clone()]);
+    assert_eq!(problems_of_file(&format!("{listen}tls_cert_path = 'a'")), [key]);
+    assert_eq!(problems_of_file(&format!("{listen}tls_key_path = 'a'\ntls_client_ca_path = 'b'")), [cert]);
+    assert_eq!(
+        problems_of_file(&format!(
+            "{listen}tls_cert_path = 'a'\ntls_key_path = 'b'\nlisten = ['1.1.1.1:8883']"
+        )),
+        ["server.tls_listen: 1.1.1.1:8883 is in server.listen too; each must have a port of its own"]
+    );
+    // Port 0 is a new one each time, and what is not listened for needs nothing.
+    let none = "[server]\ntls_listen = []\ntls_cert_path = '/nowhere'\n";
+    let zero = "[server]\nlisten = ['1.1.1.1:0']\ntls_listen = ['1.1.1.1:0']\ntls_cert_path = 'a'\ntls_key_path = 'b'";
+    for text in [none, zero] {
+        let directory = Directory::new();
+        let flags = Flags { config: Some(directory.file("site.toml", text)), ..Flags::default() };
+        assert!(load(&flags, &Environment::default()).is_ok(), "{text}");
+    }
+}
+
+#[test]
+fn flags_for_tls_win_over_the_environment_which_may_turn_it_off() {
+    let variables = Environment::from([
+        ("MQTT_PROXY__SERVER__TLS_LISTEN", "1.1.1.1:1, [::1]:1"),
+        ("MQTT_PROXY__SERVER__TLS_CERT_PATH", "cert.pem"),
+        ("MQTT_PROXY__SERVER__TLS_KEY_PATH", "key.pem"),
+        ("MQTT_PROXY__SERVER__TLS_MIN_VERSION", "1.3"),
+    ]);
+    let tls = load(&Flags::default(), &variables).unwrap().server.tls;
+    assert_eq!((tls.listen.len(), tls.min_version, tls.client_ca_path), (2, TlsVersion::V1_3, None));
+    let flags = Flags {
+        tls_listen: vec!["1.1.1.1:2".to_owned()],
+        tls_cert: Some("other.pem".to_owned()),
+        tls_key: Some("other.key".to_owned()),
+        ..Flags::default()
+    };
+    let tls = load(&flags, &variables).unwrap().server.tls;
+    assert_eq!(tls.listen, ["1.1.1.1:2".parse().unwrap()]);
+    assert_eq!((tls.cert_path, tls.key_path), (PathBuf::from("other.pem"), PathBuf::from("other.key")));
+    let off = Environment::from([("MQTT_PROXY__SERVER__TLS_LISTEN", "")]);
+    assert!(load(&Flags::default(), &off).unwrap().server.tls.listen.is_empty());
 }
 
 #[test]
@@ -496,6 +569,11 @@ fn what_check_shows_is_a_file_with_the_same_settings() {
         ..Flags::default()
     };
     let variables = Environment::from([
+        ("MQTT_PROXY__SERVER__TLS_LISTEN", "127.0.0.1:8883,[::1]:8883"),
+        ("MQTT_PROXY__SERVER__TLS_CERT_PATH", "cert.pem"),
+        ("MQTT_PROXY__SERVER__TLS_KEY_PATH", "key.pem"),
+        ("MQTT_PROXY__SERVER__TLS_CLIENT_CA_PATH", "ca.pem"),
+        ("MQTT_PROXY__SERVER__TLS_MIN_VERSION", "1.3"),
         ("MQTT_PROXY__LOG__HEAD_BYTES_MAX", "2000000"),
         ("MQTT_PROXY__LOG__RETENTION_SECS_MAX", "0"),
         ("MQTT_PROXY__LOG__SYNC_INTERVAL_MS", "1500"),
@@ -513,6 +591,7 @@ fn what_check_shows_is_a_file_with_the_same_settings() {
     let file = directory.file("shown.toml", &settings.to_toml());
     let again = load(&Flags { config: Some(file), ..Flags::default() }, &Environment::default()).unwrap();
     assert_eq!(again.server, settings.server);
+    assert_eq!(again.server.tls.client_ca_path, Some(PathBuf::from("ca.pem")));
     assert_eq!(again.data_dir, settings.data_dir);
     assert_eq!(again.log, settings.log);
     assert_eq!(again.acknowledgements, settings.acknowledgements);

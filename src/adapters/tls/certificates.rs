@@ -103,3 +103,11 @@ fn tell(certificate: &X509) {
         log::info!("tls: certificate of {subject}, valid until {until}");
     }
 }
+
+#[cfg(test)]
+impl Certificates {
+    /// The common name of the certificate that is in use.
+    pub fn common_name(&self) -> String {
+        CertificateDetails::of(&self.material.certificate).subject.trim_start_matches("CN=").to_owned()
+    }
+}

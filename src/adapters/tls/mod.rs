@@ -146,3 +146,6 @@ async fn is_tls(socket: &TcpStream) -> std::io::Result<bool> {
         _ => Ok(first[0] == HANDSHAKE_RECORD),
     }
 }
+
+#[cfg(test)]
+mod tests;
