@@ -99,8 +99,9 @@ impl TlsAcceptor {
         match handed.await.map_err(|_| stopped())? {
             Ok((mut stream, socket)) => {
                 stream.get_mut().settle(TcpStream::from_std(socket).map_err(gone)?);
-                let is_first = stream.ssl().version2() == Some(SslVersion::TLS1_2);
-                let version = if is_first { "TLS 1.2" } else { "TLS 1.3" };
+                // There is nothing below 1.2, and OpenSSL knows nothing above 1.3.
+                let is_older = stream.ssl().version2() == Some(SslVersion::TLS1_2);
+                let version = if is_older { "TLS 1.2" } else { "TLS 1.3" };
                 Ok(Session { stream, version })
             }
             Err((refusal, socket)) => {

@@ -112,6 +112,37 @@ in_both_versions! {
 }
 
 #[test]
+fn a_device_that_reads_late_gets_everything_in_order() {
+    let (authority, server) = certified();
+    let room = "[limits]\nqueued_messages_max = 10000\nqueued_bytes_max = 67108864";
+    let proxy = listening(&server).settings(room).start();
+    let client = Client::trusting(&authority);
+    let mut reader = Device::connect_over(client.wire(proxy.tls()), &Connect::new(Version::V5, "reader"));
+    reader.subscribe("late", 1);
+    // More than the sockets between take, so that writes break off anywhere in a record.
+    let texts: Vec<String> = numbered("late", 3_000).iter().map(|text| text.repeat(800)).collect();
+    let mut publisher = Device::connect(proxy.mqtt(), Version::V5, "publisher");
+    publisher.publish_all(texts.iter().map(|text| Publish::new("late", text).qos(1)));
+    let came = reader.receive_all(texts.len());
+    assert!(came.iter().map(Publish::text).eq(texts), "something is missing or out of order");
+}
+
+#[test]
+fn a_client_is_one_whichever_way_it_comes_and_is_told_goodbye_over_tls() {
+    let (_authority, mut proxy, client) = secured();
+    let connect = Connect::new(Version::V5, "device");
+    let mut first = Device::connect_over(client.wire(proxy.tls()), &connect);
+    let mut second = Device::connect_with(proxy.mqtt(), &connect);
+    assert_eq!(first.disconnect_reason(), 0x8E, "session taken over");
+    let mut third = Device::connect_over(client.wire(proxy.tls()), &connect);
+    assert_eq!(second.disconnect_reason(), 0x8E, "session taken over");
+    third.ping();
+    proxy.terminate();
+    assert_eq!(third.disconnect_reason(), 0x8B, "server shutting down");
+    assert!(proxy.wait().success());
+}
+
+#[test]
 fn mqtt_is_the_protocol_for_those_who_ask_by_alpn() {
     let (authority, proxy, client) = secured();
     let chosen = |client: &Client| {
