@@ -105,14 +105,17 @@ impl Journal {
 
     /// What follows goes out in another Session, and not before it is written down what the others finished: `cursor`,
     /// and these offsets above it. Else a crash could bring to one member, behind newer messages, what another one has.
-    pub fn attach(&mut self, session: BrokerId, (cursor, live): (u64, Option<LiveCursor>), finished: Vec<u64>) {
+    pub fn attach(
+        &mut self,
+        session: BrokerId,
+        (cursor, live): (u64, Option<LiveCursor>),
+        finished: Vec<u64>,
+    ) {
         self.write();
         if self.log.is_durable() {
             let broker = self.broker;
-            let changes = [
-                Change::Cursor { broker, cursor, live },
-                Change::UpstreamDone { broker, offsets: finished },
-            ];
+            let changes =
+                [Change::Cursor { broker, cursor, live }, Change::UpstreamDone { broker, offsets: finished }];
             self.gate = self.log.append_changes(&changes, unix_micros());
         }
         self.session = session;
