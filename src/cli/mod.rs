@@ -38,7 +38,7 @@ enum Command {
     /// Run the proxy
     Serve(serve::ServeArguments),
     /// Check the settings and show what comes out of files, environment and flags
-    Check(serve::ServeArguments),
+    Check(check::CheckArguments),
     /// Show the proxy at work: with two brokers behind it and a simulated device
     Demo(demo::DemoArguments),
     /// What `demo` starts
@@ -159,7 +159,7 @@ mod tests {
         let Some(Command::Check(check)) = parse(&format!("mqtt-proxy check {flags}")).unwrap().command else {
             panic!("check was not understood");
         };
-        for arguments in [without.serve, with, check] {
+        for arguments in [without.serve, with, check.serve] {
             let flags = arguments.flags();
             assert_eq!(flags.config.unwrap().to_str(), Some("c"));
             assert_eq!(flags.listen, ["a:1", "b:2"]);
@@ -195,6 +195,8 @@ mod tests {
             "mqtt-proxy sub --topic a --timeout -1",
             "mqtt-proxy demo --seconds 0",
             "mqtt-proxy health --timeout 0",
+            "mqtt-proxy check --documentation --data d",
+            "mqtt-proxy serve --documentation",
             "mqtt-proxy demo --listen 1883",
             "mqtt-proxy log",
             "mqtt-proxy log --data d",
@@ -219,6 +221,7 @@ mod tests {
             "mqtt-proxy pub --topic a --count 3",
             "mqtt-proxy pub -t a -m -x -u user -P -p --version 3.1.1 --client-id c --host ::1 --port 1",
             "mqtt-proxy sub --topic a/# --topic +/b --qos 1 --count 3 --timeout 0.5 -v",
+            "mqtt-proxy check --documentation",
             "mqtt-proxy log segments --data d",
             "mqtt-proxy log verify --config c",
             "mqtt-proxy log dump --from 5 --to 2026-07-31T08:00:00+02:00 --topic a/# --limit 3",

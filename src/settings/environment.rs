@@ -8,9 +8,9 @@ use super::SettingsError;
 
 /// `MQTT_PROXY__SECTION__KEY` sets a key of a section.
 pub(super) const PREFIX: &str = "MQTT_PROXY__";
-const SECRET: &str = "MQTT_PROXY_SECRET";
-const RUST_LOG: &str = "RUST_LOG";
-const LOG_LEVEL: &str = "LOG_LEVEL";
+pub(super) const SECRET: &str = "MQTT_PROXY_SECRET";
+pub(super) const RUST_LOG: &str = "RUST_LOG";
+pub(super) const LOG_LEVEL: &str = "LOG_LEVEL";
 
 /// A copy of the variables that concern the proxy.
 #[derive(Clone, Default)]

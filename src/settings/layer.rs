@@ -40,7 +40,7 @@ pub(super) fn of_environment(environment: &Environment) -> Result<Layer, Setting
     let mut layer = Layer::new();
     let mut problems = Vec::new();
     for (variable, text) in environment.settings() {
-        let path = variable[PREFIX.len()..].replace("__", ".").to_ascii_lowercase();
+        let Some(path) = path_of(variable) else { continue };
         let place = format!("environment variable {variable}");
         match keys::find(&path) {
             None => problems.push(format!("{place}: unknown; {}", suggestion(&path, variable_of))),
@@ -108,8 +108,14 @@ fn quoted(text: &str) -> String {
     if cut.len() < line.len() { format!("'{cut}...'") } else { format!("'{cut}'") }
 }
 
-fn variable_of(path: &str) -> String {
+/// The environment variable that sets a key.
+pub(super) fn variable_of(path: &str) -> String {
     format!("{PREFIX}{}", path.replace('.', "__").to_ascii_uppercase())
+}
+
+/// The key that an environment variable sets, whether it exists or not.
+pub(super) fn path_of(variable: &str) -> Option<String> {
+    variable.strip_prefix(PREFIX).map(|rest| rest.replace("__", ".").to_ascii_lowercase())
 }
 
 fn suggestion(path: &str, written: fn(&str) -> String) -> String {

@@ -1,6 +1,7 @@
 //! What the proxy was told to do: raw settings (files, environment, flags) become checked [`Settings`].
 
 mod alerts;
+mod documentation;
 mod environment;
 mod error;
 mod keys;
@@ -200,6 +201,11 @@ impl Settings {
         text.push_str(if text.ends_with('\n') { "" } else { "\n" });
         text
     }
+}
+
+/// Every setting with its default, its environment variable and its meaning, as tables of Markdown.
+pub fn documentation() -> String {
+    documentation::tables()
 }
 
 /// Puts the layers on the built-in defaults, in this order.

@@ -156,19 +156,6 @@ fn the_default_file_says_every_key_with_its_default() {
 }
 
 #[test]
-fn the_readme_lists_every_key_with_its_default_and_its_environment_variable() {
-    let readme = include_str!("../../README.md");
-    let defaults: toml::Table = toml::from_str(include_str!("../../settings/default.toml")).unwrap();
-    for (section, keys) in &defaults {
-        for (key, value) in keys.as_table().unwrap() {
-            let variable = format!("MQTT_PROXY__{section}__{key}").to_uppercase();
-            let row = format!("| `{section}.{key}` | `{value}` | `{variable}` |");
-            assert!(readme.contains(&row), "README.md is to have a row that starts with {row}");
-        }
-    }
-}
-
-#[test]
 fn the_built_in_defaults_are_allowed_and_each_has_its_key() {
     let text = toml::to_string(&RawSettings::default()).unwrap();
     let layer = layer::of_text("defaults", &text).unwrap();
