@@ -1,6 +1,10 @@
 //! What a linter cannot hold: the invariants of the house, checked by reading the tree. Most of them are
 //! absences. Each failure says what to do.
 
+#[path = "tidy/fields.rs"]
+mod fields;
+#[path = "tidy/metrics.rs"]
+mod metrics;
 #[path = "tidy/statements.rs"]
 mod statements;
 

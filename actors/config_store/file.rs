@@ -37,7 +37,10 @@ impl BrokersFile {
         let lock = lock_directory(data_dir)?;
         let path = data_dir.join(FILE_NAME);
         let document = read_document(&path)?;
-        let is_complete = document.as_ref().is_some_and(Document::is_complete);
+        // A secret that was not there before seals what is stored at once, not with the next change.
+        let is_sealed = |document: &Document| secret.is_none() || document.encryption.is_some();
+        let is_settled =
+            document.as_ref().is_some_and(|document| document.is_complete() && is_sealed(document));
         let is_new = document.is_none();
         let document = document.unwrap_or_else(Document::empty);
         let vault = open_vault(&path, document.encryption.as_ref(), secret.as_ref())?;
@@ -49,7 +52,7 @@ impl BrokersFile {
         let configured = groups::from_json(document.groups).map_err(wrong)?;
         let instance_id = document.instance_id.unwrap_or_else(Uuid::new_v4);
         let file = BrokersFile { path, instance_id, vault, _lock: lock };
-        if !is_complete {
+        if !is_settled {
             file.write(&brokers, &configured)
                 .map_err(|problem| OpenError::new(format!("cannot write {problem}")))?;
         }

@@ -111,6 +111,8 @@ fn a_password_is_encrypted_under_a_secret_and_in_the_clear_without() {
 
     let mut store = ConfigStore::open(&dir.0, secret("key"), Vec::new()).unwrap();
     assert!(!store.warned_of_clear_passwords);
+    let text = fs::read_to_string(dir.file()).unwrap();
+    assert!(!text.contains("top secret"), "sealed from the start on: {text}");
     store.add(named("b")).unwrap();
     drop(store);
     let text = fs::read_to_string(dir.file()).unwrap();
