@@ -4,6 +4,7 @@ mod check;
 pub mod client;
 mod connect_arguments;
 mod demo;
+mod documentation;
 mod health;
 mod http;
 mod import;

@@ -278,6 +278,19 @@ fn the_commands_explain_themselves() {
 }
 
 #[test]
+fn settings_are_documented_by_command_whatever_the_environment_says() {
+    let home = tempfile::tempdir().expect("a temporary directory can be made");
+    let mut command = command(home.path());
+    command.args(["check", "--documentation"]).env("MQTT_PROXY__WEB__LISTEN", "nonsense");
+    let printed = run("mqtt-proxy", &mut command);
+    assert_eq!(printed.code, Some(0), "{}", printed.output);
+    let row = "| `web.listen` | `\"0.0.0.0:3000\"` | `MQTT_PROXY__WEB__LISTEN` | ";
+    for start in [row, "| `RUST_LOG` | ", "| `--data DIR` | "] {
+        assert!(printed.output.lines().any(|line| line.starts_with(start)), "{start}: {}", printed.output);
+    }
+}
+
+#[test]
 fn health_is_asked_for_by_command_and_the_exit_code_answers() {
     let proxy = Proxy::start();
     let web = proxy.web().to_string();
