@@ -10,8 +10,12 @@ failures = []
 
 
 def check(what, problems):
-    """`problems` is what is wrong, one text each: nothing where all is well."""
-    problems = [str(problem) for problem in problems]
+    """`problems` is what is wrong, one text each, or a function that says so: nothing where all is well."""
+    if callable(problems):
+        try:
+            problems = problems()
+        except Exception as error:  # A manifest that lacks what is looked for is a failed check, not the end of all.
+            problems = [f"{type(error).__name__}: {error}"]
     print(f"{'FAILED ' if problems else 'ok     '} {what}")
     for problem in problems:
         print(f"        {problem}")
