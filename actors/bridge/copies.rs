@@ -8,10 +8,15 @@
 //! quick for each other. Where nothing goes round, equal messages of different people are not to be taken for copies:
 //! so the rule holds only while there is evidence of a ring.
 
+mod laps;
+
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
+
+pub use laps::Onward;
+use laps::{Burst, Pause};
 
 use crate::{BrokerId, Origin, limits};
 
@@ -71,6 +76,8 @@ pub struct Copies {
     first: u64,
     numbers: HashMap<Digest, u64, RandomState>,
     watches: HashMap<BrokerId, Watch, RandomState>,
+    /// Brokers to which nothing goes for a moment, so that it shows what circles.
+    pauses: HashMap<BrokerId, Pause, RandomState>,
 }
 
 /// One message.
@@ -96,6 +103,11 @@ struct Place {
     spared: u32,
     /// How many of those that came were elsewhere already.
     surplus: u32,
+    /// Those that came last.
+    burst: Burst,
+    /// A pause was made for it, and is made again when so many have come; and so many that wait for the broker circle.
+    tried_again_at: u32,
+    absorbs: u32,
 }
 
 /// What the copies that come from one broker look like.
@@ -160,6 +172,7 @@ impl Copies {
         let entry = &mut self.entries[(number - self.first) as usize];
         let place = entry.place(broker);
         place.arrived += 1;
+        place.burst.add(now);
         let arrived = place.arrived;
         let is_elsewhere = |place: &Place| place.broker != broker && place.copies() >= arrived;
         if entry.here() < arrived && !entry.places.iter().any(is_elsewhere) {
@@ -175,8 +188,16 @@ impl Copies {
         Judgement { is_taken, news: learned.or(news) }
     }
 
-    /// Whether a broker has the message of another broker already, from another proxy, so that it is not sent.
-    pub fn spares(&mut self, broker: BrokerId, origin: Origin, digest: &Digest) -> bool {
+    /// What becomes of a message on its way to a broker: one of another broker is not sent where it is already, from
+    /// another proxy.
+    pub fn onward(&mut self, broker: BrokerId, origin: Origin, digest: &Digest, now: Instant) -> Onward {
+        match self.passes(broker, origin, digest, now) {
+            Onward::Send if self.spares(broker, origin, digest) => Onward::Spare,
+            onward => onward,
+        }
+    }
+
+    fn spares(&mut self, broker: BrokerId, origin: Origin, digest: &Digest) -> bool {
         let (Origin::Upstream(from), Some(number)) = (origin, self.numbers.get(digest)) else { return false };
         let is_ring = self.is_ring(from);
         let entry = &mut self.entries[(number - self.first) as usize];

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use mqtt::Properties;
 use uuid::Uuid;
 
-pub use copies::{Copies, Digest, News, digest};
+pub use copies::{Copies, Digest, News, Onward, digest};
 pub use neighbours::{Announcement, ForProxies, Neighbour};
 pub use stamp::{Stamps, Trace};
 

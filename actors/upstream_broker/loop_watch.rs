@@ -9,26 +9,33 @@ use mqtt::Properties;
 use super::echoes::{Echoes, Expectation};
 use super::encoding::properties_of;
 use super::filter::RecordFilter;
-use crate::bridge::{Bridge, Digest, News, Stamper, digest};
+use crate::bridge::{Bridge, Digest, News, Onward, Stamper, digest};
 use crate::broker::{Broker, LoopGuardChoice};
 use crate::message_log::Record;
 use crate::{BrokerId, Origin};
 
-/// The broker has the message already, from another proxy.
-pub struct Spared;
+/// Why a message does not go out now.
+pub enum Obstacle {
+    /// The broker has the message already, from another proxy.
+    Spared,
+    /// Nothing goes there before this time.
+    Wait(Instant),
+}
 
 /// Looks at a message before it goes out: its hash, where copies are counted.
 pub fn look(
     watch: Option<&LoopWatch>,
     record: &Record<'_>,
     may_spare: bool,
-) -> Result<Option<Digest>, Spared> {
+) -> Result<Option<Digest>, Obstacle> {
     let Some(watch) = watch else { return Ok(None) };
     let Some(digest) = watch.digest(record) else { return Ok(None) };
     let copies = watch.bridge.copies_for(watch.choice).filter(|_| may_spare);
-    match copies.is_some_and(|mut copies| copies.spares(watch.broker, record.origin, &digest)) {
-        true => Err(Spared),
-        false => Ok(Some(digest)),
+    let onward = copies.map(|mut copies| copies.onward(watch.broker, record.origin, &digest, Instant::now()));
+    match onward {
+        None | Some(Onward::Send) => Ok(Some(digest)),
+        Some(Onward::Spare) => Err(Obstacle::Spared),
+        Some(Onward::Wait(until)) => Err(Obstacle::Wait(until)),
     }
 }
 

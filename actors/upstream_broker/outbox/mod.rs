@@ -27,7 +27,7 @@ use super::encoding::{Sending, Verdict, Wire, compromises, encode_first, verdict
 use super::forwarding::Forwarding;
 use super::journal::{Earlier, Journal};
 use super::lanes::{Lane, Lanes, ReplayOrder};
-use super::loop_watch::{self, LoopWatch};
+use super::loop_watch::{self, LoopWatch, Obstacle};
 use super::status::UpstreamStatus;
 use super::suspects::Suspects;
 use super::topic_aliases::TopicAliases;
@@ -93,6 +93,11 @@ impl Tally {
         self.downgraded += u64::from(downgraded);
         self.retain_stripped += u64::from(retain_stripped);
     }
+}
+
+/// The earlier one of two times.
+fn earlier_of(one: Option<Instant>, other: Instant) -> Option<Instant> {
+    Some(one.map_or(other, |one| one.min(other)))
 }
 
 /// Lets go of what was sent before a restart and is not in the log any more, where that goes on at `offset`. Answers
@@ -267,17 +272,24 @@ impl Outbox {
                 }
                 Some(Verdict::Send { qos, topic_there }) => {
                     // A replay was asked for: it goes out in any case.
-                    let Ok(digest) = loop_watch::look(self.loops.as_ref(), &record, lane != Lane::Replay)
-                    else {
-                        view.reader.advance();
-                        continue;
+                    let looked = loop_watch::look(self.loops.as_ref(), &record, lane != Lane::Replay);
+                    let digest = match looked {
+                        Ok(digest) => digest,
+                        Err(Obstacle::Spared) => {
+                            view.reader.advance();
+                            continue;
+                        }
+                        Err(Obstacle::Wait(until)) => {
+                            self.paced_until = earlier_of(self.paced_until, until);
+                            break;
+                        }
                     };
                     let pacer = view.pacer.as_deref_mut().filter(|_| offset < view.paced_to);
                     let now = pacer.is_some().then(Instant::now);
                     if let (Some(pacer), Some(now)) = (&pacer, now)
                         && let Some(at) = pacer.wait_until(now)
                     {
-                        self.paced_until = Some(self.paced_until.map_or(at, |earlier| earlier.min(at)));
+                        self.paced_until = earlier_of(self.paced_until, at);
                         break;
                     }
                     let received_at_micros = record.received_at_micros;
