@@ -240,10 +240,8 @@ impl Outbox {
         let mut tally = Tally::default();
         let Some(mut view) = self.lanes.view(lane) else { return tally };
         while output.len() < limits::UPSTREAM_OUTPUT_BYTES {
-            let Some((offset, record)) = view.reader.peek() else { break };
-            if offset >= view.end {
-                break;
-            }
+            let next = view.reader.peek().filter(|(offset, _)| *offset < view.end);
+            let Some((offset, record)) = next else { break };
             if lane == Lane::Main {
                 tally.dropped[DropReason::Overflow as usize] +=
                     abandon_lost(&mut self.journal, &mut self.outflow, offset);
@@ -252,8 +250,8 @@ impl Outbox {
                 Earlier::Unknown => Some(verdict(view.forwarding, view.max_qos, &record, wire, now_micros)),
                 Earlier::Finished => None,
                 Earlier::Sent(packet_id) => {
-                    let in_flight = (QoS::ExactlyOnce, packet_id);
-                    let encoded = encode_again(output, wire, view.forwarding, &record, in_flight, now_micros);
+                    let flow = (QoS::ExactlyOnce, packet_id);
+                    let encoded = encode_again(output, wire, view.forwarding, &record, flow, now_micros);
                     if let Err(reason) = encoded {
                         give_up(&mut self.journal, &mut self.outflow, packet_id, offset);
                         self.dead_letters.push(&record, reason, None);
@@ -273,22 +271,16 @@ impl Outbox {
                 Some(Verdict::Send { qos, topic_there }) => {
                     // A replay was asked for: it goes out in any case.
                     let looked = loop_watch::look(self.loops.as_ref(), &record, lane != Lane::Replay);
-                    let digest = match looked {
-                        Ok(digest) => digest,
-                        Err(Obstacle::Spared) => {
-                            view.reader.advance();
-                            continue;
-                        }
-                        Err(Obstacle::Wait(until)) => {
-                            self.paced_until = earlier_of(self.paced_until, until);
-                            break;
-                        }
+                    if let Err(Obstacle::Wait(until)) = looked {
+                        self.paced_until = earlier_of(self.paced_until, until);
+                        break;
+                    }
+                    let Ok(digest) = looked else {
+                        view.reader.advance();
+                        continue;
                     };
-                    let pacer = view.pacer.as_deref_mut().filter(|_| offset < view.paced_to);
-                    let now = pacer.is_some().then(Instant::now);
-                    if let (Some(pacer), Some(now)) = (&pacer, now)
-                        && let Some(at) = pacer.wait_until(now)
-                    {
+                    let mut pacer = view.pacer.as_deref_mut().filter(|_| offset < view.paced_to);
+                    if let Some(at) = pacer.as_ref().and_then(|pacer| pacer.wait_until(Instant::now())) {
                         self.paced_until = earlier_of(self.paced_until, at);
                         break;
                     }
@@ -303,14 +295,14 @@ impl Outbox {
                     let sending = Sending { qos, packet_id, dup: false, topic_there: topic_there.as_deref() };
                     let forwarding = &*view.forwarding;
                     encode_first(output, &mut self.aliases, wire, forwarding, &record, sending, now_micros);
-                    if let (Some(pacer), Some(now)) = (pacer, now) {
-                        pacer.sent(record.topic_name.len() + record.payload.len(), now);
+                    if let Some(pacer) = &mut pacer {
+                        pacer.sent(record.topic_name.len() + record.payload.len(), Instant::now());
                     }
                     if let Some(loops) = &mut self.loops {
                         loops.note(sending.topic_there, &record, digest);
                     }
-                    let changed = compromises(forwarding, &record, view.max_qos, wire);
-                    tally.count_sent(received_at_micros, changed);
+                    tally
+                        .count_sent(received_at_micros, compromises(forwarding, &record, view.max_qos, wire));
                 }
             }
             view.reader.advance();
