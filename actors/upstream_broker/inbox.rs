@@ -68,7 +68,10 @@ impl Inbox {
             false => self.inflow = Inflow::new(receive_maximum),
         }
         self.batch.clear();
-        self.due.clear();
+        // What the Router was not given comes again, and is new then.
+        for due in self.due.drain(..).filter(|due| due.message.is_some()) {
+            self.inflow.pubrel(due.packet_id);
+        }
         self.held = HeldAnswers::new(true);
     }
 

@@ -1,12 +1,32 @@
 //! What a bidirectional broker publishes goes to the Router, and is acknowledged to the broker once it is safe.
 
+use std::task::Poll;
+
 use actix::prelude::*;
 
+use super::connect::Failure;
 use super::{Phase, UpstreamBroker};
 use crate::limits;
 use crate::messages::{Route, Routed};
 
 impl UpstreamBroker {
+    /// The connection has failed: what came before that counts, and goes to the Router first.
+    pub(super) fn ending(
+        &mut self,
+        failure: Failure,
+        context: &mut Context<Self>,
+    ) -> Poll<Result<(), Failure>> {
+        if let Phase::Connected(link) = &mut self.phase
+            && !link.is_reading_paused()
+            && let Some(route) = self.inbox.take_route(self.broker.id)
+        {
+            link.ending = Some(failure);
+            self.route(route, context);
+            return Poll::Pending;
+        }
+        Poll::Ready(Err(failure))
+    }
+
     /// Gives messages of the broker to the Router. Until it answers nothing more is read from the broker.
     pub(super) fn route(&mut self, route: Route, context: &mut Context<Self>) {
         let count = route.batch.len();
@@ -18,11 +38,11 @@ impl UpstreamBroker {
     }
 
     fn routed(&mut self, mut routed: Routed, count: usize, context: &mut Context<Self>) {
-        let Phase::Connected(link) = &mut self.phase else { return };
         let (is_full, wait_for) = (!routed.returned.is_empty(), routed.wait_for.take());
         self.status.count_received((count - routed.returned.len()) as u64);
         let log = self.context.log.clone();
         self.inbox.routed(routed, count, &log);
+        let Phase::Connected(link) = &mut self.phase else { return };
         if !is_full && wait_for.is_none() {
             return;
         }

@@ -48,6 +48,8 @@ pub struct Link {
     /// Whether the broker took us for a bridge of 3.1.1, and whether we have told it which proxy we are.
     pub(super) is_bridge: bool,
     is_introduced: bool,
+    /// The connection has failed; this is told when what came before is with the Router.
+    pub(super) ending: Option<Failure>,
 }
 
 impl Link {
@@ -76,6 +78,7 @@ impl Link {
             reached,
             is_bridge: false,
             is_introduced: false,
+            ending: None,
             connection,
             pinging: Pinging::new(capabilities.keep_alive_secs, now),
             ticks: Box::pin(ticks),

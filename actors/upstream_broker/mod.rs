@@ -310,9 +310,12 @@ impl UpstreamBroker {
     /// One turn of a connection; `Ready(Ok)` when a drain is complete.
     fn drive_link(&mut self, context: &mut Context<Self>, task: &mut Task<'_>) -> Poll<Result<(), Failure>> {
         let Phase::Connected(link) = &mut self.phase else { return Poll::Pending };
+        if let Some(failure) = link.ending.take() {
+            return Poll::Ready(Err(failure));
+        }
         let turn = link.turn(task, &self.broker, &mut self.outbox, &mut self.inbox, &self.status);
         if let Poll::Ready(failure) = turn {
-            return Poll::Ready(Err(failure));
+            return self.ending(failure, context);
         }
         link.observe_latency(&self.context.metrics);
         if !link.is_reading_paused()

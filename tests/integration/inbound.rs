@@ -124,6 +124,38 @@ in_both_versions! {
         assert_eq!(local.texts_before("second"), ["once"]);
     }
 
+    fn what_a_broker_sends_right_before_it_goes_counts_once(version: Version) {
+        let upstream = Scripted::listen();
+        let proxy = Proxy::start();
+        let mut definition = bidirectional("scripted", upstream.port(), version, &["in/#"]);
+        definition["retry_floor_ms"] = json!(10);
+        definition["retry_ceiling_ms"] = json!(50);
+        proxy.rest().add(&definition);
+        let mut link = upstream.welcome(false);
+        link.grant();
+        let mut local = Device::connect(proxy.mqtt(), version, "local");
+        local.subscribe("in/#", 2);
+        for round in 0..20 {
+            let message = |qos: u8| {
+                let text = format!("{round} at {qos}");
+                Publish { id: u16::from(qos), ..Publish::new("in/a", text).qos(qos) }
+            };
+            let all: Vec<u8> = (0..3).flat_map(|qos| message(qos).encode(version)).collect();
+            link.wire.send(&all);
+            link.cut();
+            link = upstream.welcome(true);
+            link.send(&Publish { dup: true, ..message(2) });
+            skip_subscribe_until(&mut link, kind::PUBREC, 2);
+            link.ack(kind::PUBREL, 2);
+            skip_subscribe_until(&mut link, kind::PUBCOMP, 2);
+            let end = format!("end {round}");
+            link.send(&Publish { id: 9, ..Publish::new("in/a", &end).qos(1) });
+            skip_subscribe_until(&mut link, kind::PUBACK, 9);
+            let heard = local.texts_before(&end);
+            assert_same(&heard, &[0, 1, 2].map(|qos| format!("{round} at {qos}")), "each of them");
+        }
+    }
+
     fn a_pubrel_of_nothing_is_answered(version: Version) {
         let (proxy, upstream, mut link) = scripted(version, &Vec::new());
         link.ack(kind::PUBREL, 77);
