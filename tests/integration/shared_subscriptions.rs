@@ -259,6 +259,7 @@ in_both_versions! {
         has_ended(&proxy, 1);
         let first = unacknowledged(&mut taker, version, 20);
         assert!(first.iter().all(|message| !message.dup));
+        proxy.rest().wait_stored();
         proxy.kill_and_restart();
         let mut silent = resume(&proxy, version, "silent");
         assert_eq!(silent.inbox_after_ping(), Vec::<String>::new(), "it has none of them any more");
@@ -458,8 +459,7 @@ fn a_session_that_ends_leaves_its_backlog_to_an_absent_member() {
     unacknowledged(&mut silent, Version::V5, 10);
     silent.cut();
     has_ended(&proxy, 0);
-    // What happened before it was let in is stored.
-    Device::connect_with(proxy.mqtt(), &lasting(Version::V5, "witness")).disconnect();
+    proxy.rest().wait_stored();
     proxy.kill_and_restart();
     let arrived = resume(&proxy, Version::V5, "absent").receive_all(10);
     assert_same(&texts(&arrived), &wanted, "all of them, also after a kill");

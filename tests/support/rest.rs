@@ -136,6 +136,14 @@ impl Rest {
         });
     }
 
+    /// Waits until everything that the log was given survives the death of the process.
+    pub fn wait_stored(&self) {
+        wait_until("everything is stored", || {
+            let offset = |name: &str| self.metric(name, &[]);
+            offset("mqtt_log_stored_offset") >= offset("mqtt_log_next_offset")
+        });
+    }
+
     /// Waits until the broker's last error says one of these.
     pub fn wait_last_error(&self, id: &str, signs: &[&str]) -> String {
         wait_for(&format!("last_error has one of {signs:?}"), || {

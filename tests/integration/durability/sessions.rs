@@ -125,6 +125,8 @@ in_both_versions! {
         let fresh = Device::connect_with(proxy.mqtt(), &clean);
         assert!(!fresh.connack.session_present, "a clean start has no session");
         fresh.disconnect();
+        wait_until("it has left", || proxy.rest().status()["connected_clients"] == 0);
+        proxy.rest().wait_stored();
         proxy.kill_and_restart();
         let mut again = Device::connect_with(proxy.mqtt(), &lasting(version));
         // With MQTT 5.0 the new session has an expiry and is there; with 3.1.1 it ended with its connection.

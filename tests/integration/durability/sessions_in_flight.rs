@@ -137,6 +137,7 @@ in_both_versions! {
         }
         link.ack(kind::PUBCOMP, first[3].id);
         wait_until("the last one is over", || proxy.rest().broker(&id)["in_flight"] == 3);
+        proxy.rest().wait_stored();
         proxy.kill_and_restart();
 
         let mut link = upstream.accept();

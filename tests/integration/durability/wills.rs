@@ -35,8 +35,7 @@ in_both_versions! {
         let polite = Device::connect_with(proxy.mqtt(), &Connect::new(version, "polite").will("wills", "polite is gone"));
         polite.disconnect();
         wait_until("polite has left", || proxy.rest().metric("mqtt_active_connections", &[]) == 2.0);
-        // What happened before it was let in is stored.
-        self::watcher(&proxy, version).disconnect();
+        proxy.rest().wait_stored();
         proxy.kill_and_restart();
         drop((clean, lasting));
 
