@@ -99,6 +99,8 @@ pub struct Metrics {
     pub broker_canary: GaugeVec,
     /// `mqtt_log_file_bytes`: the log's files.
     pub log_file_bytes: IntGauge,
+    /// `mqtt_log_file_bytes_max`: how long they may get (`log.retention_bytes_max`).
+    pub log_file_bytes_max: IntGauge,
     /// `mqtt_log_stored_offset`: everything below it survives the death of the process.
     pub log_stored_offset: IntGauge,
     /// `mqtt_log_synced_offset`: everything below it survives the loss of power.
@@ -256,11 +258,7 @@ impl Metrics {
             )?,
             messages_delivered: maker
                 .counter("mqtt_messages_delivered_total", "messages sent to local subscribers")?,
-            deliveries_dropped: maker.counters(
-                "mqtt_deliveries_dropped_total",
-                "messages that a local subscriber will not get",
-                &["reason"],
-            )?,
+            deliveries_dropped: maker.delivery_drops()?,
             quota_exceeded: maker.quotas()?,
             sessions: maker.gauge("mqtt_sessions", "sessions with or without a connection")?,
             subscriptions: maker.gauge("mqtt_subscriptions", "subscriptions of all sessions")?,
@@ -330,6 +328,7 @@ impl Metrics {
                 &["broker"],
             )?)?,
             log_file_bytes: maker.gauge("mqtt_log_file_bytes", "bytes of the log's files")?,
+            log_file_bytes_max: maker.gauge("mqtt_log_file_bytes_max", "bytes that they may take")?,
             log_stored_offset: maker
                 .gauge("mqtt_log_stored_offset", "everything below it survives the death of the process")?,
             log_synced_offset: maker

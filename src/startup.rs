@@ -82,6 +82,8 @@ impl Proxy {
         .map_err(|error| StartupError(error.to_string()))?;
         let metrics = Metrics::new().map_err(|error| StartupError(format!("metrics: {error}")))?;
         let metrics = Arc::new(metrics);
+        let file_bytes_max = i64::try_from(settings.log.retention_bytes_max).unwrap_or(i64::MAX);
+        metrics.log_file_bytes_max.set(file_bytes_max);
         let (storage, stored) =
             Storage::open(&settings.data_dir, disk_options(&settings), &metrics).map_err(StartupError)?;
         let readiness = Arc::new(Readiness::default());

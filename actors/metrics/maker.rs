@@ -42,6 +42,16 @@ impl Maker<'_> {
         Ok(counters)
     }
 
+    /// A counter that has every reason from the start, because the first drop is worth an alarm too.
+    pub fn delivery_drops(&self) -> Result<IntCounterVec, prometheus::Error> {
+        let help = "messages that a local subscriber will not get";
+        let counters = self.counters("mqtt_deliveries_dropped_total", help, &["reason"])?;
+        for reason in ["slow_client", "absent_client", "expired", "too_large", "no_member"] {
+            counters.with_label_values(&[reason]).inc_by(0);
+        }
+        Ok(counters)
+    }
+
     pub fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
         self.register(IntGauge::new(name, help)?)
     }

@@ -85,6 +85,7 @@ struct Running {
     /// Whether messages for the broker fell out of the log since the last look, and whether that was said.
     overflowed_of_late: bool,
     overflowing: bool,
+    full: bool,
 }
 
 impl Upstreams {
@@ -182,6 +183,7 @@ impl Upstreams {
         for child in &mut self.children {
             child.count_overflow();
             child.log_overflow();
+            child.log_full();
             child.catch_up();
             child.watch_health(context);
             child.supervise(context, now);
@@ -270,6 +272,7 @@ impl Child {
             health: Health::Disconnected,
             overflowed_of_late: false,
             overflowing: false,
+            full: false,
         });
     }
 

@@ -202,6 +202,8 @@ fn a_full_broker_that_may_lose_nothing_makes_mqtt_5_refuse_and_mqtt_3_1_1_wait()
     expect_nothing_yet(&mut older, "MQTT 3.1.1 has no word for it, so it waits");
     assert_eq!(super::dropped(&proxy, &id), 0, "what was acknowledged is kept");
 
+    wait_until("the log says so", || proxy.log().contains("broker bounded: it is as far behind as queue_bytes_max"));
+
     bounded.set_mood(Mood::Prompt);
     assert!(
         matches!(older.wire.look(DEADLINE), Seen::Packet(packet) if packet.kind() == kind::PUBACK),
@@ -213,6 +215,7 @@ fn a_full_broker_that_may_lose_nothing_makes_mqtt_5_refuse_and_mqtt_3_1_1_wait()
     wait_until("the late one is there", || bounded.texts_on("late") == ["m"]);
     send(&mut newer, Version::V5, "t", 1, 60_001);
     assert_eq!(expect_ack(&mut newer, kind::PUBACK, 60_001).ack_reason(), 0, "it is accepted again");
+    wait_until("the log says that too", || proxy.log().contains("broker bounded: messages are taken again"));
     proxy.rest().wait_caught_up(&steady_id);
     let first = &steady.texts_on("t")[..wanted.len()];
     assert_same(first, &wanted, "the broker that was not full");
