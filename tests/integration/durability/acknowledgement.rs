@@ -202,7 +202,9 @@ fn a_full_broker_that_may_lose_nothing_makes_mqtt_5_refuse_and_mqtt_3_1_1_wait()
     expect_nothing_yet(&mut older, "MQTT 3.1.1 has no word for it, so it waits");
     assert_eq!(super::dropped(&proxy, &id), 0, "what was acknowledged is kept");
 
-    wait_until("the log says so", || proxy.log().contains("broker bounded: it is as far behind as queue_bytes_max"));
+    wait_until("the log says so", || {
+        proxy.log().contains("broker bounded: it is as far behind as queue_bytes_max")
+    });
 
     bounded.set_mood(Mood::Prompt);
     assert!(
