@@ -79,7 +79,6 @@ impl Copies {
             return Onward::Send;
         };
         let is_ring_known = self.watches.values().any(|watch| watch.is_ring);
-        let chance = self.numbers.hasher().hash_one(digest);
         let entry = &mut self.entries[(number - self.first) as usize];
         let burst = entry.at(from).map(|place| place.burst).unwrap_or_default();
         let place = entry.place(broker);
@@ -93,6 +92,8 @@ impl Copies {
             return Onward::Send;
         }
         place.tried_again_at = burst.count.saturating_mul(SUSPECT_AGAIN);
+        // The hasher's seed is another one in each proxy.
+        let chance = self.numbers.hasher().hash_one(digest);
         let until = now + PAUSE + PAUSE.mul_f64(chance as f64 / u64::MAX as f64);
         self.pauses.insert(broker, Pause { since: now, until });
         Onward::Wait(until)
